@@ -1,0 +1,1 @@
+//! Tower layers for MCP Streamable HTTP and for server-sent events.
