@@ -1,1 +1,3 @@
 //! Tower layers for MCP Streamable HTTP and for server-sent events.
+
+pub mod sse;
