@@ -1,0 +1,112 @@
+//! Reading a request body: `peek` against `serde_json` into a struct that borrows everything.
+//!
+//! The two are timed in turns within one run, so that a busy machine slows both, and what counts
+//! is the ratio of their medians.
+
+use std::{borrow::Cow, hint::black_box, process::ExitCode};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use shadowcat::jsonrpc::peek;
+
+#[path = "support/report.rs"]
+mod report;
+
+const ROUNDS: usize = 15;
+
+/// What a hop would ask `serde_json` for.
+#[derive(Deserialize)]
+struct Call<'a> {
+    jsonrpc: &'a str,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    method: Cow<'a, str>,
+    #[serde(borrow)]
+    params: Option<Params<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Params<'a> {
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    arguments: Option<&'a RawValue>,
+    #[serde(borrow)]
+    _meta: Option<Meta<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Meta<'a> {
+    #[serde(borrow, rename = "io.modelcontextprotocol/protocolVersion")]
+    claim: Option<Cow<'a, str>>,
+}
+
+fn main() -> ExitCode {
+    let small = r#"{"jsonrpc":"2.0","id":7,"method":"tools/list","params":{}}"#.to_owned();
+    let typical = call(r#"{"city":"Lisbon","country":"PT","units":"metric","days":5}"#);
+    let text = "The quick brown fox jumps over the lazy dog. ".repeat(84);
+    let large = call(&format!(r#"{{"text":"{text}","tags":["a","b"],"size":3840}}"#));
+
+    let ratio = compare("typical", &typical);
+    report::check("peek_vs_serde_json/typical", ratio, 0.5);
+    report::info("peek_vs_serde_json/small", compare("small", &small));
+    report::info("peek_vs_serde_json/large", compare("large", &large));
+    report::finish()
+}
+
+fn call(arguments: &str) -> String {
+    format!(
+        r#"{{"jsonrpc":"2.0","id":42,"method":"tools/call","params":{{"name":"get_forecast","arguments":{arguments},"_meta":{{"progressToken":"p-17","io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{{"elicitation":{{}}}}}}}}}}"#
+    )
+}
+
+/// Prints both medians and returns their ratio.
+fn compare(name: &str, body: &str) -> f64 {
+    let body = body.as_bytes();
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        ours.push(time(body, with_peek));
+        theirs.push(time(body, with_serde_json));
+    }
+    let (ours, theirs) = (report::median(&mut ours), report::median(&mut theirs));
+    report::info(&format!("peek_ns/{name}_{}_bytes", body.len()), ours);
+    report::info(&format!("serde_json_ns/{name}_{}_bytes", body.len()), theirs);
+    ours / theirs
+}
+
+/// Nanoseconds per call.
+fn time(body: &[u8], read: fn(&[u8]) -> usize) -> f64 {
+    #[allow(clippy::disallowed_types, reason = "measures the machine, not a paused clock")]
+    use std::time::Instant;
+
+    const CALLS: u32 = 20_000;
+    let start = Instant::now();
+    for _ in 0..CALLS {
+        black_box(read(black_box(body)));
+    }
+    start.elapsed().as_nanos() as f64 / f64::from(CALLS)
+}
+
+/// Reads what `with_serde_json` reads, too.
+fn with_peek(body: &[u8]) -> usize {
+    let peek = peek(body).expect("valid");
+    let call = peek.single().expect("no batch");
+    black_box(call.claim());
+    black_box(call.is_jsonrpc_2());
+    call.id_raw().map_or(0, str::len)
+        + call.method().map_or(0, |method| method.len())
+        + call.name().map_or(0, |name| name.len())
+}
+
+fn with_serde_json(body: &[u8]) -> usize {
+    let call: Call<'_> = serde_json::from_slice(body).expect("valid");
+    let mut len = call.id.map_or(0, |id| id.get().len()) + call.method.len();
+    black_box(call.jsonrpc);
+    if let Some(params) = call.params {
+        len += params.name.map_or(0, |name| name.len());
+        black_box(params.arguments);
+        black_box(params._meta.and_then(|meta| meta.claim));
+    }
+    len
+}

@@ -1,0 +1,157 @@
+use std::{borrow::Cow, fmt};
+
+use super::{
+    field::Field,
+    id::RequestId,
+    shape::Spans,
+    text,
+};
+
+/// What one message of a body is, borrowed from the body.
+///
+/// An envelope reads what routing and policies need and leaves the rest alone. Where a key is
+/// repeated, the last one counts, as with most JSON parsers; [`duplicate`](Self::duplicate) tells,
+/// because another hop may take the first.
+#[derive(Clone, Copy)]
+pub struct Envelope<'a> {
+    body: &'a [u8],
+    spans: Spans,
+}
+
+/// The kinds of JSON-RPC messages (JRP-1).
+///
+/// Whether the message says `"jsonrpc":"2.0"` makes no difference to its kind, see
+/// [`Envelope::is_jsonrpc_2`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A `method`, and an `id` that is a string or an integer.
+    Request,
+    /// A `method`, and no `id` at all.
+    Notification,
+    /// A `result` and a valid `id`; or an `error` whose `id` is valid, absent or null.
+    Response,
+    /// Anything else: no object, an id of another type, a method that is no string, both `result`
+    /// and `error`, either of them next to a `method`, or none of the three.
+    Invalid,
+}
+
+/// The protocol version that a message claims in
+/// `params._meta["io.modelcontextprotocol/protocolVersion"]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim<'a> {
+    /// There is no such key.
+    Absent,
+    /// A string, which need not be a version.
+    Version(Cow<'a, str>),
+    /// The key is there, but its value is no string.
+    NotAString,
+}
+
+impl<'a> Envelope<'a> {
+    pub(super) const fn new(body: &'a [u8], spans: Spans) -> Self {
+        Self { body, spans }
+    }
+
+    /// What kind of message this is.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.spans.kind()
+    }
+
+    /// The id, if there is a valid one.
+    #[must_use]
+    pub fn id(&self) -> Option<RequestId> {
+        self.id_raw().map(RequestId::from_valid)
+    }
+
+    /// The JSON text of the id, if there is a valid one.
+    #[must_use]
+    pub fn id_raw(&self) -> Option<&'a str> {
+        self.raw_text(Field::Id)
+    }
+
+    /// The method. Its text is not judged: it may be empty, long, or unknown.
+    #[must_use]
+    pub fn method(&self) -> Option<Cow<'a, str>> {
+        self.text(Field::Method)
+    }
+
+    /// The name that a request has to repeat in its `Mcp-Name` header (HDR-1): the tool, prompt,
+    /// resource or task that it is about. `None` also if it is no string.
+    #[must_use]
+    pub fn name(&self) -> Option<Cow<'a, str>> {
+        self.text(match self.method()?.as_ref() {
+            "tools/call" | "prompts/get" => Field::Name,
+            "resources/read" => Field::Uri,
+            "tasks/get" | "tasks/update" | "tasks/cancel" => Field::TaskId,
+            _ => return None,
+        })
+    }
+
+    /// The protocol version that the message itself claims to follow.
+    #[must_use]
+    pub fn claim(&self) -> Claim<'a> {
+        if !self.spans.has(Field::Claim) {
+            return Claim::Absent;
+        }
+        self.text(Field::Claim)
+            .map_or(Claim::NotAString, Claim::Version)
+    }
+
+    /// The protocol version that an `initialize` asks for.
+    #[must_use]
+    pub fn handshake_version(&self) -> Option<Cow<'a, str>> {
+        if self.method()? != "initialize" {
+            return None;
+        }
+        self.text(Field::ProtocolVersion)
+    }
+
+    /// The JSON text of `params._meta.progressToken`, of whatever type it is.
+    #[must_use]
+    pub fn progress_token_raw(&self) -> Option<&'a str> {
+        self.raw_text(Field::ProgressToken)
+    }
+
+    /// Whether the message says that it is JSON-RPC 2.0.
+    #[must_use]
+    pub fn is_jsonrpc_2(&self) -> bool {
+        self.text(Field::JsonRpc).is_some_and(|text| text == "2.0")
+    }
+
+    /// The first key that came a second time, with the keys of the objects it lies in, such as
+    /// `"params.name"` (JRP-10).
+    ///
+    /// Only keys count that this type reads something by, in `params` and `_meta` whatever the
+    /// method is.
+    #[must_use]
+    pub fn duplicate(&self) -> Option<&'static str> {
+        self.spans.duplicate()
+    }
+
+    /// The message's bytes, without the white space around it.
+    #[must_use]
+    pub fn raw(&self) -> &'a [u8] {
+        self.spans.whole(self.body)
+    }
+
+    fn text(&self, field: Field) -> Option<Cow<'a, str>> {
+        text::content(self.spans.field(field, self.body)?)
+    }
+
+    fn raw_text(&self, field: Field) -> Option<&'a str> {
+        std::str::from_utf8(self.spans.field(field, self.body)?).ok()
+    }
+}
+
+impl fmt::Debug for Envelope<'_> {
+    // Not the bytes: arguments are somebody's data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Envelope")
+            .field("kind", &self.kind())
+            .field("id", &self.id_raw())
+            .field("method", &self.method())
+            .field("len", &self.raw().len())
+            .finish()
+    }
+}

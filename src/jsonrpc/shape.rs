@@ -1,0 +1,260 @@
+use std::sync::Arc;
+
+use super::{
+    envelope::Kind,
+    field::Field,
+    id,
+    lexer::{DEEPEST, Lexer},
+    peek::Peek,
+    peek_error::{PeekError, PeekErrorKind},
+    span::Span,
+};
+
+/// How much of a body [`peek_within`](super::peek_within) accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Limits {
+    max_depth: usize,
+    max_messages: usize,
+}
+
+/// What a body consists of, as places in it: cheap to clone, and apart from the bytes, so that
+/// somebody can own both.
+#[derive(Clone, Debug)]
+pub(crate) enum Shape {
+    Single(Spans),
+    Batch(Arc<[Spans]>),
+}
+
+/// What one message consists of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spans {
+    whole: Span,
+    fields: [Span; Field::COUNT],
+    present: u16,
+    duplicate: Option<Field>,
+    kind: Kind,
+}
+
+impl Limits {
+    /// The limits of [`peek`](super::peek): 127 levels, like `serde_json`, and 1,000 messages.
+    pub const fn new() -> Self {
+        Self {
+            max_depth: 127,
+            max_messages: 1_000,
+        }
+    }
+
+    /// Accepts up to `levels` arrays and objects inside each other, and never more than 128.
+    pub const fn with_max_depth(mut self, levels: usize) -> Self {
+        self.max_depth = if levels < DEEPEST { levels } else { DEEPEST };
+        self
+    }
+
+    /// Accepts batches of up to `messages`, each of which costs about 130 bytes while it is known.
+    pub const fn with_max_messages(mut self, messages: usize) -> Self {
+        self.max_messages = messages;
+        self
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Shape {
+    /// Reads `body` within the default limits.
+    pub(crate) fn scan(body: &[u8]) -> Result<Self, PeekError> {
+        Self::scan_within(body, Limits::new())
+    }
+
+    /// Reads `body`, all of it, once.
+    pub(crate) fn scan_within(body: &[u8], limits: Limits) -> Result<Self, PeekError> {
+        if body.len() > Span::MAX {
+            return Err(PeekError::new(PeekErrorKind::TooLarge, Span::MAX));
+        }
+        // Strings are then made of bytes again, and may be cut at any ASCII character.
+        if let Err(error) = std::str::from_utf8(body) {
+            return Err(PeekError::new(PeekErrorKind::Utf8, error.valid_up_to()));
+        }
+        let mut lexer = Lexer::new(body, limits.max_depth);
+        let shape = if lexer.next() == Some(b'[') {
+            Self::Batch(batch(&mut lexer, body, limits.max_messages)?)
+        } else {
+            Self::Single(element(&mut lexer, body, 0)?)
+        };
+        lexer.end()?;
+        Ok(shape)
+    }
+
+    /// Looks at `body`, which has to be the one that was scanned, through this shape.
+    pub(crate) fn view<'a>(&self, body: &'a [u8]) -> Peek<'a> {
+        Peek::new(body, self.clone())
+    }
+}
+
+fn batch(lexer: &mut Lexer<'_>, body: &[u8], max: usize) -> Result<Arc<[Spans]>, PeekError> {
+    let mut messages = Vec::new();
+    lexer.open(0)?;
+    if !lexer.take(b']') {
+        loop {
+            if messages.len() == max {
+                let offset = lexer.offset();
+                return Err(PeekError::new(PeekErrorKind::TooManyMessages, offset));
+            }
+            messages.push(element(lexer, body, 1)?);
+            if lexer.take(b',') {
+                continue;
+            }
+            lexer.expect(b']')?;
+            break;
+        }
+    }
+    Ok(messages.into())
+}
+
+/// One message, or whatever stands in its place.
+#[inline]
+fn element(lexer: &mut Lexer<'_>, body: &[u8], depth: usize) -> Result<Spans, PeekError> {
+    let mut spans = Spans::new();
+    if lexer.next() != Some(b'{') {
+        spans.whole = lexer.skip(depth)?;
+        return Ok(spans);
+    }
+    spans.whole = lexer.object(depth, |lexer, key| {
+        let Some(field) = Field::of_message(key) else {
+            return lexer.skip(depth + 1).map(drop);
+        };
+        spans.note(field);
+        spans.fields[field as usize] = match (field, lexer.next()) {
+            (Field::Params, Some(b'{')) => {
+                spans.forget(Field::IN_PARAMS);
+                params(lexer, depth + 1, &mut spans)?
+            }
+            (Field::Params, _) => {
+                spans.forget(Field::IN_PARAMS);
+                lexer.skip(depth + 1)?
+            }
+            _ => lexer.skip(depth + 1)?,
+        };
+        Ok(())
+    })?;
+    spans.judge(body);
+    Ok(spans)
+}
+
+#[inline]
+fn params(lexer: &mut Lexer<'_>, depth: usize, spans: &mut Spans) -> Result<Span, PeekError> {
+    lexer.object(depth, |lexer, key| {
+        let Some(field) = Field::of_params(key) else {
+            return lexer.skip(depth + 1).map(drop);
+        };
+        spans.note(field);
+        spans.fields[field as usize] = match (field, lexer.next()) {
+            (Field::Meta, Some(b'{')) => {
+                spans.forget(Field::IN_META);
+                meta(lexer, depth + 1, spans)?
+            }
+            (Field::Meta, _) => {
+                spans.forget(Field::IN_META);
+                lexer.skip(depth + 1)?
+            }
+            _ => lexer.skip(depth + 1)?,
+        };
+        Ok(())
+    })
+}
+
+#[inline]
+fn meta(lexer: &mut Lexer<'_>, depth: usize, spans: &mut Spans) -> Result<Span, PeekError> {
+    lexer.object(depth, |lexer, key| {
+        let field = Field::of_meta(key);
+        if let Some(field) = field {
+            spans.note(field);
+        }
+        let value = lexer.skip(depth + 1)?;
+        if let Some(field) = field {
+            spans.fields[field as usize] = value;
+        }
+        Ok(())
+    })
+}
+
+impl Spans {
+    const fn new() -> Self {
+        Self {
+            whole: Span::new(0, 0),
+            fields: [Span::new(0, 0); Field::COUNT],
+            present: 0,
+            duplicate: None,
+            kind: Kind::Invalid,
+        }
+    }
+
+    /// Records that a key was met, possibly once more.
+    #[inline]
+    fn note(&mut self, field: Field) {
+        if self.has(field) && self.duplicate.is_none() {
+            self.duplicate = Some(field);
+        }
+        self.present |= field.bit();
+    }
+
+    /// Drops what an object held that another one with the same key now replaces.
+    #[inline]
+    fn forget(&mut self, fields: &[Field]) {
+        for &field in fields {
+            self.fields[field as usize] = Span::default();
+            self.present &= !field.bit();
+        }
+    }
+
+    /// Decides the kind, once all fields are known.
+    fn judge(&mut self, body: &[u8]) {
+        let valid = self.field(Field::Id, body).is_some_and(id::is_valid);
+        let null = self.field(Field::Id, body) == Some(b"null");
+        if !valid {
+            // So that nobody echoes it.
+            self.fields[Field::Id as usize] = Span::default();
+        }
+        let method = self.field(Field::Method, body).map(|raw| raw.starts_with(b"\""));
+        let (result, error) = (self.has(Field::Result), self.has(Field::Error));
+        self.kind = match method {
+            Some(true) if result || error => Kind::Invalid,
+            Some(true) if valid => Kind::Request,
+            Some(true) if !self.has(Field::Id) => Kind::Notification,
+            Some(_) => Kind::Invalid,
+            None if result && error => Kind::Invalid,
+            None if result && valid => Kind::Response,
+            // An error may answer a message whose id could not be read (JRP-5): MCP then leaves
+            // the id out, and other JSON-RPC peers write null.
+            None if error && (valid || null || !self.has(Field::Id)) => Kind::Response,
+            None => Kind::Invalid,
+        };
+    }
+
+    #[inline]
+    pub(super) const fn has(&self, field: Field) -> bool {
+        self.present & field.bit() != 0
+    }
+
+    /// The JSON text of a field's value; of several, the last one's.
+    #[inline]
+    pub(super) fn field<'a>(&self, field: Field, body: &'a [u8]) -> Option<&'a [u8]> {
+        self.fields[field as usize].of(body)
+    }
+
+    pub(super) fn whole<'a>(&self, body: &'a [u8]) -> &'a [u8] {
+        self.whole.of(body).unwrap_or_default()
+    }
+
+    pub(super) const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(super) fn duplicate(&self) -> Option<&'static str> {
+        self.duplicate.map(Field::path)
+    }
+}
