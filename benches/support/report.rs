@@ -11,7 +11,7 @@ use std::{
 static FAILED: AtomicBool = AtomicBool::new(false);
 
 /// Prints a number that has to stay at or below `limit`, and remembers if it does not.
-pub fn check(name: &str, value: f64, limit: f64) {
+pub(crate) fn check(name: &str, value: f64, limit: f64) {
     let verdict = if value <= limit { "PASS" } else { "FAIL" };
     println!("{name} {value:.3} {limit:.3} {verdict}");
     if value > limit || value.is_nan() {
@@ -20,12 +20,12 @@ pub fn check(name: &str, value: f64, limit: f64) {
 }
 
 /// Prints a number that nothing depends on.
-pub fn info(name: &str, value: f64) {
+pub(crate) fn info(name: &str, value: f64) {
     println!("{name} {value:.3} - INFO");
 }
 
 /// The middle of the values, or of the middle two.
-pub fn median(values: &mut [f64]) -> f64 {
+pub(crate) fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() {
@@ -36,7 +36,7 @@ pub fn median(values: &mut [f64]) -> f64 {
 }
 
 /// Fails if any check did.
-pub fn finish() -> ExitCode {
+pub(crate) fn finish() -> ExitCode {
     if FAILED.load(Ordering::Relaxed) {
         ExitCode::FAILURE
     } else {

@@ -116,7 +116,11 @@ impl<'a> Envelope<'a> {
     /// Whether the message says that it is JSON-RPC 2.0.
     #[must_use]
     pub fn is_jsonrpc_2(&self) -> bool {
-        self.text(Field::JsonRpc).is_some_and(|text| text == "2.0")
+        match self.spans.field(Field::JsonRpc, self.body) {
+            Some(br#""2.0""#) => true,
+            Some(raw) => text::content(raw).is_some_and(|text| text == "2.0"),
+            None => false,
+        }
     }
 
     /// The first key that came a second time, with the keys of the objects it lies in, such as

@@ -1,4 +1,4 @@
-/// The keys that somebody decides something by, in the order in which they are numbered.
+/// The keys that somebody decides something by.
 ///
 /// These are the ones whose repetition would let two hops see two messages (JRP-10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,20 +7,22 @@ pub(super) enum Field {
     JsonRpc,
     Method,
     Id,
-    Params,
-    Result,
-    Error,
     Name,
     Uri,
     TaskId,
-    Meta,
     ProtocolVersion,
     Claim,
     ProgressToken,
+    // Of these it only matters whether they are there.
+    Params,
+    Result,
+    Error,
+    Meta,
 }
 
 impl Field {
-    pub(super) const COUNT: usize = 13;
+    /// How many there are whose value is read.
+    pub(super) const READ: usize = Self::ProgressToken as usize + 1;
 
     /// Everything that lies in `params`, to be forgotten when another `params` follows.
     pub(super) const IN_PARAMS: &[Self] = &[
@@ -36,38 +38,50 @@ impl Field {
     /// Everything that lies in `params._meta`.
     pub(super) const IN_META: &[Self] = &[Self::Claim, Self::ProgressToken];
 
-    #[inline]
-    pub(super) fn of_message(key: &[u8]) -> Option<Self> {
-        Some(match key {
-            b"jsonrpc" => Self::JsonRpc,
-            b"method" => Self::Method,
-            b"id" => Self::Id,
-            b"params" => Self::Params,
-            b"result" => Self::Result,
-            b"error" => Self::Error,
-            _ => return None,
-        })
+    /// The message's key that `text` begins with, up to and including its closing quote.
+    #[inline(always)]
+    pub(super) fn in_message(text: &[u8]) -> Option<(Self, usize)> {
+        find(
+            text,
+            &[
+                (b"jsonrpc\"", Self::JsonRpc),
+                (b"id\"", Self::Id),
+                (b"method\"", Self::Method),
+                (b"params\"", Self::Params),
+                (b"result\"", Self::Result),
+                (b"error\"", Self::Error),
+            ],
+        )
     }
 
-    #[inline]
-    pub(super) fn of_params(key: &[u8]) -> Option<Self> {
-        Some(match key {
-            b"name" => Self::Name,
-            b"uri" => Self::Uri,
-            b"taskId" => Self::TaskId,
-            b"_meta" => Self::Meta,
-            b"protocolVersion" => Self::ProtocolVersion,
-            _ => return None,
-        })
+    /// The key of `params` that `text` begins with.
+    #[inline(always)]
+    pub(super) fn in_params(text: &[u8]) -> Option<(Self, usize)> {
+        find(
+            text,
+            &[
+                (b"name\"", Self::Name),
+                (b"_meta\"", Self::Meta),
+                (b"uri\"", Self::Uri),
+                (b"taskId\"", Self::TaskId),
+                (b"protocolVersion\"", Self::ProtocolVersion),
+            ],
+        )
     }
 
-    #[inline]
-    pub(super) fn of_meta(key: &[u8]) -> Option<Self> {
-        Some(match key {
-            b"io.modelcontextprotocol/protocolVersion" => Self::Claim,
-            b"progressToken" => Self::ProgressToken,
-            _ => return None,
-        })
+    /// The key of `params._meta` that `text` begins with.
+    #[inline(always)]
+    pub(super) fn in_meta(text: &[u8]) -> Option<(Self, usize)> {
+        find(
+            text,
+            &[
+                (b"progressToken\"", Self::ProgressToken),
+                (
+                    b"io.modelcontextprotocol/protocolVersion\"",
+                    Self::Claim,
+                ),
+            ],
+        )
     }
 
     #[inline]
@@ -93,4 +107,10 @@ impl Field {
             Self::ProgressToken => "params._meta.progressToken",
         }
     }
+}
+
+#[inline(always)]
+fn find<const N: usize>(text: &[u8], keys: &[(&[u8], Field); N]) -> Option<(Field, usize)> {
+    let (key, field) = keys.iter().find(|(key, _)| text.starts_with(key))?;
+    Some((*field, key.len()))
 }

@@ -5,10 +5,7 @@ use std::{
     hash::{Hash, Hasher},
 };
 
-use super::{
-    lexer::{DEEPEST, Lexer},
-    text,
-};
+use super::{lexer, text};
 
 /// The id of a request: a string or an integer, kept as the JSON text it was written as.
 ///
@@ -32,12 +29,12 @@ impl RequestId {
     /// For anything else: null, a boolean, a number with a fraction or an exponent, an array, an
     /// object (JRP-1), and also for white space around it.
     pub fn from_raw(raw: &str) -> Result<Self, InvalidRequestId> {
-        let mut lexer = Lexer::new(raw.as_bytes(), DEEPEST);
-        let token = match raw.as_bytes().first() {
-            Some(b'"') => lexer.string().map(drop),
-            _ => lexer.number(),
+        let text = raw.as_bytes();
+        let end = match text.first() {
+            Some(b'"') => lexer::string(text, 0).map(|(end, _)| end),
+            _ => lexer::number(text, 0),
         };
-        if token.is_err() || lexer.offset() != raw.len() || !is_valid(raw.as_bytes()) {
+        if end != Ok(text.len()) || !is_valid(text) {
             return Err(InvalidRequestId(()));
         }
         Ok(Self::from_valid(raw))

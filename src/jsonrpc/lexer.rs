@@ -39,20 +39,14 @@ impl<'a> Lexer<'a> {
     }
 
     /// The next byte that is no white space, without taking it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn next(&mut self) -> Option<u8> {
-        loop {
-            let byte = *self.text.get(self.at)?;
-            // One comparison for what nearly every byte is.
-            if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
-                return Some(byte);
-            }
-            self.at += 1;
-        }
+        self.at = blank(self.text, self.at);
+        self.text.get(self.at).copied()
     }
 
     /// Takes `byte` if it comes next.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(&mut self, byte: u8) -> bool {
         let found = self.next() == Some(byte);
         self.at += usize::from(found);
@@ -60,7 +54,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Takes `byte`, which has to come next.
-    #[inline]
+    #[inline(always)]
     pub(super) fn expect(&mut self, byte: u8) -> Result<(), PeekError> {
         if self.take(byte) {
             Ok(())
@@ -78,7 +72,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Takes an opening bracket that lies inside `depth` other containers.
-    #[inline]
+    #[inline(always)]
     pub(super) fn open(&mut self, depth: usize) -> Result<(), PeekError> {
         if depth >= self.max_depth {
             return Err(PeekError::new(PeekErrorKind::Depth, self.at));
@@ -89,25 +83,40 @@ impl<'a> Lexer<'a> {
 
     /// Takes an object that lies inside `depth` containers.
     ///
+    /// `find` says which key a text begins with and how long that is, its closing quote included.
     /// `member` is called after each key and its colon, and has to take the value. A key written
-    /// with escapes arrives as the plain key that it equals (A46).
-    #[inline]
-    pub(super) fn object(
+    /// with escapes is the plain key that it equals (A46).
+    #[inline(always)]
+    pub(super) fn object<F>(
         &mut self,
         depth: usize,
-        mut member: impl FnMut(&mut Self, &[u8]) -> Result<(), PeekError>,
+        find: impl Fn(&[u8]) -> Option<(F, usize)>,
+        mut member: impl FnMut(&mut Self, Option<F>) -> Result<(), PeekError>,
     ) -> Result<Span, PeekError> {
+        let text = self.text;
         let start = self.at;
         self.open(depth)?;
         if !self.take(b'}') {
             loop {
-                let (key, escaped) = self.key()?;
-                if escaped {
-                    let mut plain = [0; text::LONGEST_KEY];
-                    member(self, text::unescape_key(key, &mut plain))?;
-                } else {
-                    member(self, key)?;
-                }
+                let quote = blank(text, self.at);
+                // A key that is looked for need not be searched for its end.
+                let ahead = text.get(quote + 1..).unwrap_or_default();
+                let field = match find(ahead) {
+                    Some((field, len)) if text.get(quote) == Some(&b'"') => {
+                        self.at = colon(text, quote + 1 + len)?;
+                        Some(field)
+                    }
+                    _ => {
+                        let (end, escaped) = key(text, quote)?;
+                        self.at = colon(text, end)?;
+                        if escaped {
+                            unescaped(text, quote, end, &find)
+                        } else {
+                            None
+                        }
+                    }
+                };
+                member(self, field)?;
                 if self.take(b',') {
                     continue;
                 }
@@ -119,136 +128,183 @@ impl<'a> Lexer<'a> {
     }
 
     /// Takes any one value that lies inside `depth` containers.
+    #[inline(always)]
     pub(super) fn skip(&mut self, depth: usize) -> Result<Span, PeekError> {
-        let mut nest = Nest::default();
-        let mut next = self.next();
+        let next = self.next();
         let start = self.at;
+        match next {
+            Some(b'"') => self.at = string(self.text, start)?.0,
+            Some(b'{' | b'[') => self.skip_container(depth)?,
+            _ => self.at = scalar(self.text, start)?,
+        }
+        Ok(Span::new(start, self.at))
+    }
+
+    /// Takes an array or an object, whose opening bracket comes next.
+    fn skip_container(&mut self, depth: usize) -> Result<(), PeekError> {
+        let text = self.text;
+        // A local, because a field would be written and read again for every token.
+        let mut at = self.at;
+        let mut nest = Nest::default();
         'value: loop {
-            match next {
-                Some(b'"') => {
-                    self.string()?;
-                }
-                Some(b'-' | b'0'..=b'9') => self.number()?,
-                Some(b'{') => {
-                    self.open(depth + nest.len)?;
-                    if !self.take(b'}') {
-                        nest.push(true);
-                        self.key()?;
-                        next = self.next();
+            at = blank(text, at);
+            match text.get(at) {
+                Some(b'"') => at = string(text, at)?.0,
+                Some(&bracket @ (b'{' | b'[')) => {
+                    if depth + nest.len >= self.max_depth {
+                        return Err(PeekError::new(PeekErrorKind::Depth, at));
+                    }
+                    at = blank(text, at + 1);
+                    let object = bracket == b'{';
+                    // Two more than either opening bracket stands its closing one.
+                    if text.get(at) == Some(&(bracket + 2)) {
+                        at += 1;
+                    } else {
+                        nest.push(object);
+                        if object {
+                            at = colon(text, key(text, at)?.0)?;
+                        }
                         continue 'value;
                     }
                 }
-                Some(b'[') => {
-                    self.open(depth + nest.len)?;
-                    if !self.take(b']') {
-                        nest.push(false);
-                        next = self.next();
-                        continue 'value;
-                    }
-                }
-                Some(b't') => self.word(b"true")?,
-                Some(b'f') => self.word(b"false")?,
-                Some(b'n') => self.word(b"null")?,
-                _ => return Err(PeekError::syntax(self.at)),
+                _ => at = scalar(text, at)?,
             }
             // A value just ended: so do all containers that close here.
             while nest.len > 0 {
-                match (self.next(), nest.in_object()) {
+                at = blank(text, at);
+                match (text.get(at), nest.in_object()) {
                     (Some(b','), in_object) => {
-                        self.at += 1;
+                        at += 1;
                         if in_object {
-                            self.key()?;
+                            at = colon(text, key(text, blank(text, at))?.0)?;
                         }
-                        next = self.next();
                         continue 'value;
                     }
                     (Some(b'}'), true) | (Some(b']'), false) => {
-                        self.at += 1;
+                        at += 1;
                         nest.pop();
                     }
-                    _ => return Err(PeekError::syntax(self.at)),
+                    _ => return Err(PeekError::syntax(at)),
                 }
             }
-            return Ok(Span::new(start, self.at));
+            self.at = at;
+            return Ok(());
         }
     }
+}
 
-    /// Takes a key and its colon: what stands between the quotes, and whether it has escapes.
-    #[inline]
-    fn key(&mut self) -> Result<(&'a [u8], bool), PeekError> {
-        if self.next() != Some(b'"') {
-            return Err(PeekError::syntax(self.at));
+/// The index of the next byte that is no white space.
+#[inline(always)]
+fn blank(text: &[u8], mut at: usize) -> usize {
+    while let Some(&byte) = text.get(at) {
+        // One comparison for what nearly every byte is.
+        if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+            break;
         }
-        let start = self.at + 1;
-        let escaped = self.string()?;
-        let key = self.text.get(start..self.at - 1).unwrap_or_default();
-        self.expect(b':')?;
-        Ok((key, escaped))
+        at += 1;
     }
+    at
+}
 
-    /// Takes a string, and says whether it has escapes.
-    #[inline]
-    pub(super) fn string(&mut self) -> Result<bool, PeekError> {
-        let mut at = self.at + 1;
-        let mut escaped = false;
-        loop {
-            at = text::find_special(self.text, at);
-            match self.text.get(at) {
-                Some(b'"') => {
-                    self.at = at + 1;
-                    return Ok(escaped);
-                }
-                Some(b'\\') => {
-                    escaped = true;
-                    at = text::escape(self.text, at)?.1;
-                }
-                // A control character, or the end.
-                _ => return Err(PeekError::syntax(at)),
+/// The index after the key at `at`, and whether it has escapes.
+#[inline(always)]
+fn key(text: &[u8], at: usize) -> Result<(usize, bool), PeekError> {
+    if text.get(at) == Some(&b'"') {
+        string(text, at)
+    } else {
+        Err(PeekError::syntax(at))
+    }
+}
+
+/// The index after the colon that has to come next.
+#[inline(always)]
+fn colon(text: &[u8], at: usize) -> Result<usize, PeekError> {
+    let at = blank(text, at);
+    if text.get(at) == Some(&b':') {
+        Ok(at + 1)
+    } else {
+        Err(PeekError::syntax(at))
+    }
+}
+
+/// Finds the key that the escaped one between two quotes equals.
+#[cold]
+fn unescaped<F>(
+    text: &[u8],
+    quote: usize,
+    end: usize,
+    find: impl Fn(&[u8]) -> Option<(F, usize)>,
+) -> Option<F> {
+    let key = text.get(quote + 1..end - 1)?;
+    let mut plain = [0; text::LONGEST_KEY];
+    Some(find(text::unescape_key(key, &mut plain))?.0)
+}
+
+/// The index after the string whose opening quote is at `at`, and whether it has escapes.
+#[inline(always)]
+pub(super) fn string(text: &[u8], at: usize) -> Result<(usize, bool), PeekError> {
+    let mut at = at + 1;
+    let mut escaped = false;
+    loop {
+        at = text::find_special(text, at);
+        match text.get(at) {
+            Some(b'"') => return Ok((at + 1, escaped)),
+            Some(b'\\') => {
+                escaped = true;
+                at = text::escape(text, at)?.1;
             }
+            // A control character, or the end.
+            _ => return Err(PeekError::syntax(at)),
         }
     }
+}
 
-    /// Takes a number by grammar alone: its size is nobody's business here (A49).
-    #[inline]
-    pub(super) fn number(&mut self) -> Result<(), PeekError> {
-        let mut at = self.at;
-        at += usize::from(self.text.get(at) == Some(&b'-'));
-        at = match self.text.get(at) {
-            Some(b'0') => at + 1,
-            _ => self.digits(at)?,
-        };
-        if self.text.get(at) == Some(&b'.') {
-            at = self.digits(at + 1)?;
-        }
-        if matches!(self.text.get(at), Some(b'e' | b'E')) {
-            at += 1;
-            at += usize::from(matches!(self.text.get(at), Some(b'+' | b'-')));
-            at = self.digits(at)?;
-        }
-        self.at = at;
-        Ok(())
+/// The index after the number or the word at `at`.
+#[inline]
+fn scalar(text: &[u8], at: usize) -> Result<usize, PeekError> {
+    let word: &[u8] = match text.get(at) {
+        Some(b'-' | b'0'..=b'9') => return number(text, at),
+        Some(b't') => b"true",
+        Some(b'f') => b"false",
+        Some(b'n') => b"null",
+        _ => return Err(PeekError::syntax(at)),
+    };
+    if !text.get(at..).unwrap_or_default().starts_with(word) {
+        return Err(PeekError::syntax(at));
     }
+    Ok(at + word.len())
+}
 
-    /// The index after one or more digits.
-    #[inline]
-    fn digits(&self, start: usize) -> Result<usize, PeekError> {
-        let mut at = start;
-        while self.text.get(at).is_some_and(u8::is_ascii_digit) {
-            at += 1;
-        }
-        if at == start {
-            return Err(PeekError::syntax(at));
-        }
-        Ok(at)
+/// The index after the number at `at`, by grammar alone: its size is nobody's business here (A49).
+#[inline]
+pub(super) fn number(text: &[u8], mut at: usize) -> Result<usize, PeekError> {
+    at += usize::from(text.get(at) == Some(&b'-'));
+    at = match text.get(at) {
+        Some(b'0') => at + 1,
+        _ => digits(text, at)?,
+    };
+    if text.get(at) == Some(&b'.') {
+        at = digits(text, at + 1)?;
     }
+    if matches!(text.get(at), Some(b'e' | b'E')) {
+        at += 1;
+        at += usize::from(matches!(text.get(at), Some(b'+' | b'-')));
+        at = digits(text, at)?;
+    }
+    Ok(at)
+}
 
-    fn word(&mut self, word: &[u8]) -> Result<(), PeekError> {
-        if !self.text.get(self.at..).unwrap_or_default().starts_with(word) {
-            return Err(PeekError::syntax(self.at));
-        }
-        self.at += word.len();
-        Ok(())
+/// The index after one or more digits.
+#[inline]
+fn digits(text: &[u8], start: usize) -> Result<usize, PeekError> {
+    let mut at = start;
+    while text.get(at).is_some_and(u8::is_ascii_digit) {
+        at += 1;
     }
+    if at == start {
+        return Err(PeekError::syntax(at));
+    }
+    Ok(at)
 }
 
 impl Nest {

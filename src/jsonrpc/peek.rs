@@ -27,7 +27,7 @@ pub struct Peek<'a> {
 /// If the body is not JSON or not UTF-8 (a byte order mark is not JSON either), or over one
 /// of the [default limits](Limits::new).
 pub fn peek(body: &[u8]) -> Result<Peek<'_>, PeekError> {
-    Ok(Shape::scan(body)?.view(body))
+    Ok(Peek::new(body, Shape::scan(body)?))
 }
 
 /// Reads a body like [`peek`], with other limits.
@@ -36,7 +36,7 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, PeekError> {
 ///
 /// Like [`peek`], with `limits` in place of the default ones.
 pub fn peek_within(body: &[u8], limits: Limits) -> Result<Peek<'_>, PeekError> {
-    Ok(Shape::scan_within(body, limits)?.view(body))
+    Ok(Peek::new(body, Shape::scan_within(body, limits)?))
 }
 
 impl<'a> Peek<'a> {

@@ -7,7 +7,8 @@ use std::{error::Error, fmt};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeekError {
     kind: PeekErrorKind,
-    offset: usize,
+    // Small enough for a register, which the scanner's inner functions return it in.
+    offset: u32,
 }
 
 /// The kinds of [`PeekError`].
@@ -31,10 +32,14 @@ pub enum PeekErrorKind {
 }
 
 impl PeekError {
-    // The scanner's hot loops only ever reach this once, on their way out.
+    // The scanner reaches this at most once, on its way out.
     #[cold]
+    #[allow(clippy::cast_possible_truncation, reason = "no longer body is scanned")]
     pub(super) const fn new(kind: PeekErrorKind, offset: usize) -> Self {
-        Self { kind, offset }
+        Self {
+            kind,
+            offset: offset as u32,
+        }
     }
 
     #[cold]
@@ -51,7 +56,7 @@ impl PeekError {
     /// The index of the byte that was wrong, which for an unexpected end is the body's length.
     #[must_use]
     pub const fn offset(&self) -> usize {
-        self.offset
+        self.offset as usize
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) enum Shape {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spans {
     whole: Span,
-    fields: [Span; Field::COUNT],
+    fields: [Span; Field::READ],
     present: u16,
     duplicate: Option<Field>,
     kind: Kind,
@@ -51,7 +51,7 @@ impl Limits {
         self
     }
 
-    /// Accepts batches of up to `messages`, each of which costs about 130 bytes while it is known.
+    /// Accepts batches of up to `messages`, each of which costs about 100 bytes while it is known.
     pub const fn with_max_messages(mut self, messages: usize) -> Self {
         self.max_messages = messages;
         self
@@ -76,7 +76,10 @@ impl Shape {
             return Err(PeekError::new(PeekErrorKind::TooLarge, Span::MAX));
         }
         // Strings are then made of bytes again, and may be cut at any ASCII character.
-        if let Err(error) = std::str::from_utf8(body) {
+        // Most bodies are ASCII, and the check for that is the faster one.
+        if !body.is_ascii()
+            && let Err(error) = std::str::from_utf8(body)
+        {
             return Err(PeekError::new(PeekErrorKind::Utf8, error.valid_up_to()));
         }
         let mut lexer = Lexer::new(body, limits.max_depth);
@@ -123,22 +126,15 @@ fn element(lexer: &mut Lexer<'_>, body: &[u8], depth: usize) -> Result<Spans, Pe
         spans.whole = lexer.skip(depth)?;
         return Ok(spans);
     }
-    spans.whole = lexer.object(depth, |lexer, key| {
-        let Some(field) = Field::of_message(key) else {
-            return lexer.skip(depth + 1).map(drop);
-        };
+    spans.whole = lexer.object(depth, Field::in_message, |lexer, field| {
         spans.note(field);
-        spans.fields[field as usize] = match (field, lexer.next()) {
-            (Field::Params, Some(b'{')) => {
-                spans.forget(Field::IN_PARAMS);
-                params(lexer, depth + 1, &mut spans)?
+        if field == Some(Field::Params) {
+            spans.forget(Field::IN_PARAMS);
+            if lexer.next() == Some(b'{') {
+                return params(lexer, depth + 1, &mut spans);
             }
-            (Field::Params, _) => {
-                spans.forget(Field::IN_PARAMS);
-                lexer.skip(depth + 1)?
-            }
-            _ => lexer.skip(depth + 1)?,
-        };
+        }
+        spans.set(field, lexer.skip(depth + 1)?);
         Ok(())
     })?;
     spans.judge(body);
@@ -146,47 +142,36 @@ fn element(lexer: &mut Lexer<'_>, body: &[u8], depth: usize) -> Result<Spans, Pe
 }
 
 #[inline]
-fn params(lexer: &mut Lexer<'_>, depth: usize, spans: &mut Spans) -> Result<Span, PeekError> {
-    lexer.object(depth, |lexer, key| {
-        let Some(field) = Field::of_params(key) else {
-            return lexer.skip(depth + 1).map(drop);
-        };
+fn params(lexer: &mut Lexer<'_>, depth: usize, spans: &mut Spans) -> Result<(), PeekError> {
+    lexer.object(depth, Field::in_params, |lexer, field| {
         spans.note(field);
-        spans.fields[field as usize] = match (field, lexer.next()) {
-            (Field::Meta, Some(b'{')) => {
-                spans.forget(Field::IN_META);
-                meta(lexer, depth + 1, spans)?
+        if field == Some(Field::Meta) {
+            spans.forget(Field::IN_META);
+            if lexer.next() == Some(b'{') {
+                return meta(lexer, depth + 1, spans);
             }
-            (Field::Meta, _) => {
-                spans.forget(Field::IN_META);
-                lexer.skip(depth + 1)?
-            }
-            _ => lexer.skip(depth + 1)?,
-        };
+        }
+        spans.set(field, lexer.skip(depth + 1)?);
         Ok(())
-    })
+    })?;
+    Ok(())
 }
 
 #[inline]
-fn meta(lexer: &mut Lexer<'_>, depth: usize, spans: &mut Spans) -> Result<Span, PeekError> {
-    lexer.object(depth, |lexer, key| {
-        let field = Field::of_meta(key);
-        if let Some(field) = field {
-            spans.note(field);
-        }
-        let value = lexer.skip(depth + 1)?;
-        if let Some(field) = field {
-            spans.fields[field as usize] = value;
-        }
+fn meta(lexer: &mut Lexer<'_>, depth: usize, spans: &mut Spans) -> Result<(), PeekError> {
+    lexer.object(depth, Field::in_meta, |lexer, field| {
+        spans.note(field);
+        spans.set(field, lexer.skip(depth + 1)?);
         Ok(())
-    })
+    })?;
+    Ok(())
 }
 
 impl Spans {
     const fn new() -> Self {
         Self {
             whole: Span::new(0, 0),
-            fields: [Span::new(0, 0); Field::COUNT],
+            fields: [Span::new(0, 0); Field::READ],
             present: 0,
             duplicate: None,
             kind: Kind::Invalid,
@@ -194,19 +179,28 @@ impl Spans {
     }
 
     /// Records that a key was met, possibly once more.
-    #[inline]
-    fn note(&mut self, field: Field) {
+    #[inline(always)]
+    fn note(&mut self, field: Option<Field>) {
+        let Some(field) = field else { return };
         if self.has(field) && self.duplicate.is_none() {
             self.duplicate = Some(field);
         }
         self.present |= field.bit();
     }
 
+    /// Records where the value of the key is that was noted last.
+    #[inline(always)]
+    fn set(&mut self, field: Option<Field>, value: Span) {
+        if let Some(slot) = field.and_then(|field| self.fields.get_mut(field as usize)) {
+            *slot = value;
+        }
+    }
+
     /// Drops what an object held that another one with the same key now replaces.
     #[inline]
     fn forget(&mut self, fields: &[Field]) {
         for &field in fields {
-            self.fields[field as usize] = Span::default();
+            self.set(Some(field), Span::default());
             self.present &= !field.bit();
         }
     }
@@ -217,7 +211,7 @@ impl Spans {
         let null = self.field(Field::Id, body) == Some(b"null");
         if !valid {
             // So that nobody echoes it.
-            self.fields[Field::Id as usize] = Span::default();
+            self.set(Some(Field::Id), Span::default());
         }
         let method = self.field(Field::Method, body).map(|raw| raw.starts_with(b"\""));
         let (result, error) = (self.has(Field::Result), self.has(Field::Error));
@@ -243,7 +237,7 @@ impl Spans {
     /// The JSON text of a field's value; of several, the last one's.
     #[inline]
     pub(super) fn field<'a>(&self, field: Field, body: &'a [u8]) -> Option<&'a [u8]> {
-        self.fields[field as usize].of(body)
+        self.fields.get(field as usize)?.of(body)
     }
 
     pub(super) fn whole<'a>(&self, body: &'a [u8]) -> &'a [u8] {

@@ -2,39 +2,69 @@ use std::borrow::Cow;
 
 use super::peek_error::PeekError;
 
-/// The longest key that anybody looks for, `io.modelcontextprotocol/protocolVersion`.
-pub(super) const LONGEST_KEY: usize = 40;
+/// Room for the longest key that anybody looks for, and its closing quote.
+pub(super) const LONGEST_KEY: usize = 41;
 
 const fn repeat(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
 }
 
 /// The index of the next quote, backslash or control character, or the text's length.
-///
-/// Eight bytes at a time. Each of the three terms may also mark bytes *after* a true hit, because
-/// its subtraction borrows, but never one before it, and the lowest mark is the one that is used.
-#[inline]
-pub(super) fn find_special(text: &[u8], mut at: usize) -> usize {
-    while let Some(chunk) = text.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-        let word = u64::from_le_bytes(*chunk);
-        let quote = word ^ repeat(b'"');
-        let slash = word ^ repeat(b'\\');
-        let marks = (quote.wrapping_sub(repeat(1)) & !quote)
-            | (slash.wrapping_sub(repeat(1)) & !slash)
-            | (word.wrapping_sub(repeat(b' ')) & !word);
-        let marks = marks & repeat(0x80);
-        if marks != 0 {
-            return at + (marks.trailing_zeros() / 8) as usize;
-        }
-        at += 8;
-    }
-    while let Some(&byte) = text.get(at) {
-        if byte < b' ' || byte == b'"' || byte == b'\\' {
+#[inline(always)]
+pub(super) fn find_special(text: &[u8], at: usize) -> usize {
+    // Most strings are short: a word or two, before a call is worth its while.
+    for at in [at, at + 8] {
+        if let Some(found) = first_special(text, at) {
+            if found < 8 {
+                return at + found;
+            }
+        } else {
             break;
         }
+    }
+    find_special_far(text, at)
+}
+
+/// Which of the eight bytes at `at` is special first, or 8; `None` if there are no eight.
+///
+/// Each of the three terms may also mark bytes *after* a true hit, because its subtraction
+/// borrows, but never one before it, and only the lowest mark is used.
+#[inline(always)]
+fn first_special(text: &[u8], at: usize) -> Option<usize> {
+    let word = u64::from_le_bytes(*text.get(at..)?.first_chunk()?);
+    let quote = word ^ repeat(b'"');
+    let slash = word ^ repeat(b'\\');
+    let marks = (quote.wrapping_sub(repeat(1)) & !quote)
+        | (slash.wrapping_sub(repeat(1)) & !slash)
+        | (word.wrapping_sub(repeat(b' ')) & !word);
+    Some(((marks & repeat(0x80)).trailing_zeros() / 8) as usize)
+}
+
+/// `find_special` for long strings and for a text's last bytes.
+#[inline(never)]
+fn find_special_far(text: &[u8], mut at: usize) -> usize {
+    // Without an early exit from the block, which is what lets it become vector instructions.
+    while let Some(block) = text.get(at..).and_then(<[u8]>::first_chunk::<64>) {
+        if block.iter().fold(false, |any, &byte| any | is_special(byte)) {
+            break;
+        }
+        at += 64;
+    }
+    while let Some(found) = first_special(text, at) {
+        at += found;
+        if found < 8 {
+            return at;
+        }
+    }
+    while text.get(at).is_some_and(|&byte| !is_special(byte)) {
         at += 1;
     }
     at
+}
+
+#[inline(always)]
+const fn is_special(byte: u8) -> bool {
+    (byte < b' ') | (byte == b'"') | (byte == b'\\')
 }
 
 /// Reads the escape whose backslash is at `at`: its character, and the index after it.
@@ -76,16 +106,19 @@ fn hex(text: &[u8], at: usize) -> Option<u32> {
     })
 }
 
-/// Writes the plain form of an escaped key into `plain`.
+/// Writes the plain form of an escaped key into `plain`, and the closing quote after it.
 ///
 /// No allocation, so that a body full of escaped keys costs no more than any other (A63). A key
-/// that does not fit, or is not ASCII, is none that anybody looks for and comes back empty.
+/// that does not fit, or that has an escape beyond ASCII, is none that anybody looks for, and
+/// comes back empty. So does one with an escaped quote, which would pass for the closing one.
 pub(super) fn unescape_key<'a>(key: &[u8], plain: &'a mut [u8; LONGEST_KEY]) -> &'a [u8] {
     let (mut at, mut len) = (0, 0);
     while let Some(&byte) = key.get(at) {
         let (byte, next) = match byte {
             b'\\' => match escape(key, at) {
-                Ok((escaped, next)) if escaped.is_ascii() => (escaped as u8, next),
+                Ok((escaped, next)) if escaped.is_ascii() && escaped != '"' => {
+                    (escaped as u8, next)
+                }
                 _ => return &[],
             },
             byte => (byte, at + 1),
@@ -96,14 +129,18 @@ pub(super) fn unescape_key<'a>(key: &[u8], plain: &'a mut [u8; LONGEST_KEY]) -> 
         }
         (at, len) = (next, len + 1);
     }
-    plain.get(..len).unwrap_or_default()
+    match plain.get_mut(len) {
+        Some(slot) => *slot = b'"',
+        None => return &[],
+    }
+    plain.get(..=len).unwrap_or_default()
 }
 
 /// The content of a string given as JSON text, borrowed unless it has escapes; `None` for what is
 /// no string.
 pub(super) fn content(raw: &[u8]) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    if memchr::memchr(b'\\', inner).is_none() {
+    if find_special(inner, 0) == inner.len() {
         return std::str::from_utf8(inner).ok().map(Cow::Borrowed);
     }
     serde_json::from_slice(raw).ok().map(Cow::Owned)
