@@ -46,9 +46,15 @@ fn main() -> ExitCode {
     let small = r#"{"jsonrpc":"2.0","id":7,"method":"tools/list","params":{}}"#.to_owned();
     let typical = call(r#"{"city":"Lisbon","country":"PT","units":"metric","days":5}"#);
     let text = "The quick brown fox jumps over the lazy dog. ".repeat(84);
-    let large = call(&format!(r#"{{"text":"{text}","tags":["a","b"],"size":3840}}"#));
+    let large = call(&format!(
+        r#"{{"text":"{text}","tags":["a","b"],"size":3840}}"#
+    ));
 
-    report::check("peek_vs_serde_json/typical", compare("typical", &typical), 0.5);
+    report::check(
+        "peek_vs_serde_json/typical",
+        compare("typical", &typical),
+        0.5,
+    );
     report::info("peek_vs_serde_json/small", compare("small", &small));
     report::info("peek_vs_serde_json/large", compare("large", &large));
     report::finish()
@@ -79,7 +85,10 @@ fn compare(name: &str, body: &str) -> f64 {
 
 /// Nanoseconds per call.
 fn time(body: &[u8], read: fn(&[u8]) -> usize) -> f64 {
-    #[allow(clippy::disallowed_types, reason = "measures the machine, not a paused clock")]
+    #[allow(
+        clippy::disallowed_types,
+        reason = "measures the machine, not a paused clock"
+    )]
     use std::time::Instant;
 
     const CALLS: u32 = 20_000;

@@ -1,11 +1,6 @@
 use std::{borrow::Cow, fmt};
 
-use super::{
-    field::Field,
-    id::RequestId,
-    shape::Spans,
-    text,
-};
+use super::{field::Field, id::RequestId, shape::Spans, text};
 
 /// What one message of a body is, borrowed from the body.
 ///

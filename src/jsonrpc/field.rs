@@ -76,10 +76,7 @@ impl Field {
             text,
             &[
                 (b"progressToken\"", Self::ProgressToken),
-                (
-                    b"io.modelcontextprotocol/protocolVersion\"",
-                    Self::Claim,
-                ),
+                (b"io.modelcontextprotocol/protocolVersion\"", Self::Claim),
             ],
         )
     }

@@ -36,7 +36,7 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, PeekError> {
 ///
 /// Like [`peek`], with `limits` in place of the default ones.
 pub fn peek_within(body: &[u8], limits: Limits) -> Result<Peek<'_>, PeekError> {
-    Ok(Peek::new(body, Shape::scan_within(body, limits)?))
+    Ok(Shape::scan_within(body, limits)?.view(body))
 }
 
 impl<'a> Peek<'a> {

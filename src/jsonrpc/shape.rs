@@ -213,7 +213,9 @@ impl Spans {
             // So that nobody echoes it.
             self.set(Some(Field::Id), Span::default());
         }
-        let method = self.field(Field::Method, body).map(|raw| raw.starts_with(b"\""));
+        let method = self
+            .field(Field::Method, body)
+            .map(|raw| raw.starts_with(b"\""));
         let (result, error) = (self.has(Field::Result), self.has(Field::Error));
         self.kind = match method {
             Some(true) if result || error => Kind::Invalid,

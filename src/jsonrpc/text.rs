@@ -45,7 +45,10 @@ fn first_special(text: &[u8], at: usize) -> Option<usize> {
 fn find_special_far(text: &[u8], mut at: usize) -> usize {
     // Without an early exit from the block, which is what lets it become vector instructions.
     while let Some(block) = text.get(at..).and_then(<[u8]>::first_chunk::<64>) {
-        if block.iter().fold(false, |any, &byte| any | is_special(byte)) {
+        if block
+            .iter()
+            .fold(false, |any, &byte| any | is_special(byte))
+        {
             break;
         }
         at += 64;
