@@ -84,15 +84,13 @@ fn compare(name: &str, body: &str) -> f64 {
 }
 
 /// Nanoseconds per call.
+#[allow(
+    clippy::disallowed_types,
+    reason = "measures the machine, not a paused clock"
+)]
 fn time(body: &[u8], read: fn(&[u8]) -> usize) -> f64 {
-    #[allow(
-        clippy::disallowed_types,
-        reason = "measures the machine, not a paused clock"
-    )]
-    use std::time::Instant;
-
     const CALLS: u32 = 20_000;
-    let start = Instant::now();
+    let start = std::time::Instant::now();
     for _ in 0..CALLS {
         black_box(read(black_box(body)));
     }

@@ -293,7 +293,7 @@ fn key() -> impl Strategy<Value = String> {
 /// Any JSON text, with objects that look like messages more often than chance would have it.
 fn json() -> impl Strategy<Value = String> {
     scalar().prop_recursive(5, 60, 8, |value| {
-        let spaced = (blank(), value.clone(), blank());
+        let spaced = (blank(), value, blank());
         let spaced = spaced
             .prop_map(|(before, value, after)| format!("{before}{value}{after}"))
             .boxed();

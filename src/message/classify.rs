@@ -29,10 +29,10 @@ pub enum Fault {
     DuplicateVersionHeader,
     /// The version header has bytes that no version has (HDR-6). It counts as unknown.
     InvalidVersionHeader,
-    /// The body is not JSON (A40 to A43). In a session: nothing but a header says otherwise.
+    /// The body is not JSON (A40 to A43). In a session, whatever the header says.
     NotJson,
-    /// The body is JSON, but no JSON-RPC 2.0 message (JRP-1, A48). Stateless if claim or header
-    /// are modern.
+    /// The body is JSON, but no JSON-RPC 2.0 message (JRP-1, A48). Of the era that its claim makes
+    /// it, or else the header.
     InvalidMessage,
     /// A key that decides something came twice (JRP-10). Of the era that the last one makes it.
     DuplicateKey(&'static str),
