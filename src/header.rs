@@ -1,16 +1,36 @@
-//! The names of the headers that MCP adds to HTTP.
+//! Names of the header fields that MCP and server-sent events add to HTTP.
+//!
+//! Field names are case-insensitive on the wire; the constants are in the lower case that
+//! [`http`] keeps.
+//!
+//! ```
+//! use http::Request;
+//! use shadowcat::header;
+//!
+//! let request = Request::get("/mcp")
+//!     .header("Last-Event-ID", "c2hhZG93Y2F0")
+//!     .body(())
+//!     .expect("the request is well formed");
+//!
+//! assert_eq!(request.headers()[header::LAST_EVENT_ID], "c2hhZG93Y2F0");
+//! ```
 
 use http::HeaderName;
 
-/// The session that a request belongs to; a secret.
+/// Names the session a request belongs to; a secret (session eras only, SES-1…6).
 pub const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
-/// The protocol version that a request follows.
+
+/// The protocol revision a request is written for (VER-1, VER-4).
 pub const MCP_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-/// Where a client wants a stream to go on.
+
+/// The cursor of a client that resumes an event stream (WHATWG HTML, "server-sent events"; SSE-6).
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// The method that the body names.
+
+/// Mirrors the body's `method` (2026-07-28, HDR-1).
 pub const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
-/// The tool, prompt, resource or task that the body names.
+
+/// Mirrors the tool, prompt, resource or task that a body names (2026-07-28, HDR-1).
 pub const MCP_NAME: HeaderName = HeaderName::from_static("mcp-name");
-/// Asks other proxies not to hold a stream back.
+
+/// `no` asks buffering proxies in front of us to pass each event on at once (SSE-13).
 pub const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");

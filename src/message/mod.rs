@@ -1,29 +1,18 @@
-//! Reading a request: which era it is of, and whether it breaks that era's rules.
-//!
-//! ```
-//! use http::{HeaderMap, Method, StatusCode};
-//! use shadowcat::{
-//!     header::MCP_PROTOCOL_VERSION,
-//!     jsonrpc::peek,
-//!     message::{Fault, classify},
-//!     protocol::{Era, ProtocolVersion},
-//! };
-//!
-//! let mut headers = HeaderMap::new();
-//! headers.insert(MCP_PROTOCOL_VERSION, "2025-11-25".parse()?);
-//! let body = peek(br#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
-//! let request = classify(&Method::POST, &headers, Some(body.as_ref()));
-//! assert_eq!(request.era, Era::Session(ProtocolVersion::V2025_11_25));
-//! assert_eq!(request.fault, None);
-//!
-//! // Batches ended with 2025-03-26.
-//! let body = peek(b"[{}]");
-//! let request = classify(&Method::POST, &headers, Some(body.as_ref()));
-//! assert_eq!(request.fault, Some(Fault::BatchNotAllowed));
-//! assert_eq!(Fault::BatchNotAllowed.status(), StatusCode::BAD_REQUEST);
-//! # Ok::<(), http::header::InvalidHeaderValue>(())
-//! ```
-
+//! Reads a POST body once, for every layer inside.
 mod classify;
+#[cfg(feature = "message")]
+mod collect;
+mod fact;
+#[cfg(feature = "message")]
+mod future;
+#[cfg(feature = "message")]
+mod layer;
+#[cfg(feature = "message")]
+mod service;
 
-pub use self::classify::{Classified, Fault, classify};
+pub use self::{
+    classify::{Classified, Fault, classify},
+    fact::Message,
+};
+#[cfg(feature = "message")]
+pub use self::{future::ResponseFuture, layer::MessageLayer, service::ReadMessage};

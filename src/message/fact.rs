@@ -1,0 +1,53 @@
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::jsonrpc::{Peek, PeekError, Shape};
+
+/// A request body that was read whole, and what it says.
+///
+/// Found in the request's extensions inside of a [`MessageLayer`](super::MessageLayer). A clone
+/// costs a reference count: the bytes are shared, and what was read is spans into them.
+///
+/// It holds the body, so a layer that keeps a `Message` beyond its request keeps the body's
+/// memory too.
+#[derive(Clone)]
+pub struct Message {
+    body: Bytes,
+    shape: Result<Shape, PeekError>,
+}
+
+impl Message {
+    /// Reads `body`, once.
+    #[must_use]
+    pub fn new(body: Bytes) -> Self {
+        let shape = Shape::scan(&body);
+        Self { body, shape }
+    }
+
+    /// The body, byte for byte as it came.
+    #[must_use]
+    pub const fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// What the body says.
+    ///
+    /// # Errors
+    ///
+    /// If it is no JSON.
+    pub fn peek(&self) -> Result<Peek<'_>, &PeekError> {
+        self.shape.as_ref().map(|shape| shape.view(&self.body))
+    }
+}
+
+impl fmt::Debug for Message {
+    // Not the bytes: arguments are somebody's data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { body, shape: _ } = self;
+        f.debug_struct("Message")
+            .field("len", &body.len())
+            .field("peek", &self.peek())
+            .finish()
+    }
+}
