@@ -7,8 +7,14 @@ pub mod message;
 pub mod outcome;
 pub mod peer;
 pub mod protocol;
+#[cfg(feature = "proxy")]
+pub mod proxy;
 pub mod refusal;
 pub mod sse;
 
 #[cfg(test)]
 mod mock_body;
+
+/// Any error, where its type cannot be named.
+#[cfg(feature = "proxy")]
+type BoxError = Box<dyn std::error::Error + Send + Sync>;

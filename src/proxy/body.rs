@@ -1,0 +1,244 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::{
+    body_error::BodyError,
+    gauges::Exchange,
+    hop,
+    merge::{Merge, Push},
+};
+use crate::{BoxError, outcome::Guard};
+
+pin_project! {
+    /// The response body of a [`ReverseProxy`](super::ReverseProxy).
+    ///
+    /// Bytes pass unchanged, and none waits for a later one: see "Merging" in the
+    /// [module docs](crate::proxy). Dropped before its end, it drops the exchange with the
+    /// upstream.
+    pub struct UpstreamBody {
+        #[pin]
+        relay: Relay<Incoming>,
+    }
+}
+
+/// How a body is relayed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Options {
+    pub(super) is_event_stream: bool,
+    pub(super) merge: bool,
+    /// The longest silence.
+    pub(super) idle: Option<Duration>,
+}
+
+impl UpstreamBody {
+    pub(super) fn new(body: Incoming, options: Options, guard: Guard<Exchange>) -> Self {
+        Self {
+            relay: Relay::new(body, options, guard),
+        }
+    }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    #[inline]
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.project().relay.poll_frame(cx)
+    }
+
+    #[inline]
+    fn is_end_stream(&self) -> bool {
+        self.relay.is_end_stream()
+    }
+
+    #[inline]
+    fn size_hint(&self) -> SizeHint {
+        self.relay.size_hint()
+    }
+}
+
+impl fmt::Debug for UpstreamBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { relay } = self;
+        f.debug_struct("UpstreamBody")
+            .field("held", &relay.merge.len())
+            .field("over", &relay.over)
+            .finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// [`UpstreamBody`] over any body.
+    pub(super) struct Relay<B> {
+        #[pin]
+        inner: B,
+        options: Options,
+        merge: Merge,
+        // What came after the held bytes: trailers or an error. The inner body is over then.
+        last: Option<Result<Frame<Bytes>, BodyError>>,
+        over: bool,
+        guard: Guard<Exchange>,
+        // Armed while the upstream is silent, and left standing when it speaks: at its deadline it
+        // is moved on, so that an event costs a look at the clock, not a change of a timer.
+        #[pin]
+        deadline: Option<Sleep>,
+        spoke: Option<Instant>,
+    }
+}
+
+impl<B: Body<Data = Bytes>> Relay<B> {
+    pub(super) fn new(inner: B, options: Options, mut guard: Guard<Exchange>) -> Self {
+        // hyper does not poll a body that is over from the start.
+        let over = inner.is_end_stream();
+        if over {
+            guard.complete();
+        }
+        Self {
+            inner,
+            options,
+            merge: Merge::default(),
+            last: None,
+            over,
+            guard,
+            deadline: None,
+            spoke: None,
+        }
+    }
+}
+
+impl<B> Body for Relay<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut this = self.project();
+        while !*this.over && this.last.is_none() {
+            match this.inner.as_mut().poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => {
+                        if this.deadline.is_some() {
+                            *this.spoke = Some(Instant::now());
+                        }
+                        let pushed = if this.options.merge {
+                            this.merge.push(data)
+                        } else {
+                            Push::Full(data)
+                        };
+                        // Asked after every frame: hyper may not poll for the `None`.
+                        if this.inner.is_end_stream() {
+                            *this.over = true;
+                            this.guard.complete();
+                        }
+                        if let Push::Full(data) = pushed {
+                            return Poll::Ready(Some(Ok(Frame::data(data))));
+                        }
+                    }
+                    Err(mut frame) => {
+                        if let Some(trailers) = frame.trailers_mut() {
+                            hop::clean_trailers(trailers);
+                            *this.over = true;
+                            this.guard.complete();
+                        }
+                        *this.last = Some(Ok(frame));
+                        break;
+                    }
+                },
+                Poll::Ready(Some(Err(error))) => {
+                    *this.over = true;
+                    this.guard.fail();
+                    *this.last = Some(Err(BodyError::broken(error)));
+                }
+                Poll::Ready(None) => {
+                    *this.over = true;
+                    this.guard.complete();
+                }
+                Poll::Pending if this.merge.is_empty() => {
+                    let Some(idle) = this.options.idle else {
+                        return Poll::Pending;
+                    };
+                    if !is_idle(this.deadline.as_mut(), this.spoke, idle, cx) {
+                        return Poll::Pending;
+                    }
+                    *this.over = true;
+                    this.guard.fail();
+                    *this.last = Some(Err(BodyError::idle(idle)));
+                }
+                Poll::Pending if this.merge.should_yield() => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Poll::Pending => break,
+            }
+        }
+        if !this.merge.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(this.merge.take()))));
+        }
+        Poll::Ready(this.last.take())
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.over && self.merge.is_empty() && self.last.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let held = self.merge.len() as u64;
+        if self.over {
+            return SizeHint::with_exact(held);
+        }
+        if self.options.is_event_stream {
+            // An exact hint would become a `Content-Length`, which a stream has none of (SSE-13).
+            return SizeHint::default();
+        }
+        let inner = self.inner.size_hint();
+        let mut hint = SizeHint::new();
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper + held);
+        }
+        hint.set_lower(inner.lower() + held);
+        hint
+    }
+}
+
+/// Whether nothing has come for `idle`; if not, `cx` is woken when that may be so.
+fn is_idle(
+    mut deadline: Pin<&mut Option<Sleep>>,
+    spoke: &mut Option<Instant>,
+    idle: Duration,
+    cx: &mut Context<'_>,
+) -> bool {
+    if deadline.is_none() {
+        deadline.set(Some(sleep(idle)));
+    }
+    while let Some(mut sleep) = deadline.as_mut().as_pin_mut() {
+        if sleep.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        match spoke.take() {
+            Some(spoke) => sleep.reset(spoke + idle),
+            None => return true,
+        }
+    }
+    false
+}

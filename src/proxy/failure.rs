@@ -1,0 +1,119 @@
+//! What went wrong upstream, as an answer (PRX-4, PRX-7).
+
+use std::{error::Error, fmt};
+
+use http::StatusCode;
+use hyper_util::client::legacy;
+
+use super::connect::ConnectTimeout;
+use crate::{
+    jsonrpc::{ErrorObject, code},
+    refusal::Refusal,
+};
+
+/// Why there is no answer of the upstream to relay.
+///
+/// Addresses and error texts go to the log, never to the client (SEC-11).
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// No connection.
+    Connect(legacy::Error),
+    /// No connection in time.
+    ConnectTimeout,
+    /// A connection, but no head in time.
+    HeadTimeout,
+    /// The connection ended, or said something that is not HTTP, before the head was complete.
+    NoHead(legacy::Error),
+    /// The client's request body broke off while it was forwarded.
+    RequestBody(legacy::Error),
+    /// A redirect, or a switch of protocols, which the proxy does not follow.
+    Redirect,
+    /// An event stream in an encoding that nobody asked for.
+    Encoded,
+    /// `Connection` names a field that is not the client's to remove.
+    NamesProtected,
+    /// CONNECT or TRACE.
+    Method,
+}
+
+impl From<legacy::Error> for Failure {
+    fn from(error: legacy::Error) -> Self {
+        if error.is_connect() {
+            return if has_cause::<ConnectTimeout>(&error) {
+                Self::ConnectTimeout
+            } else {
+                Self::Connect(error)
+            };
+        }
+        if cause::<hyper::Error>(&error).is_some_and(hyper::Error::is_user) {
+            return Self::RequestBody(error);
+        }
+        Self::NoHead(error)
+    }
+}
+
+impl Failure {
+    /// The status, the JSON-RPC code and the words that a client gets.
+    const fn answer(&self) -> (StatusCode, i32, &'static str) {
+        const BAD_GATEWAY: (StatusCode, i32) = (StatusCode::BAD_GATEWAY, code::BAD_GATEWAY);
+        const TIMEOUT: (StatusCode, i32) = (StatusCode::GATEWAY_TIMEOUT, code::GATEWAY_TIMEOUT);
+        const BAD_REQUEST: (StatusCode, i32) = (StatusCode::BAD_REQUEST, code::INVALID_REQUEST);
+        let ((status, code), message) = match self {
+            Self::Connect(_) => (BAD_GATEWAY, "the upstream cannot be reached"),
+            Self::ConnectTimeout => (TIMEOUT, "the upstream did not accept a connection in time"),
+            Self::HeadTimeout => (TIMEOUT, "the upstream did not answer in time"),
+            Self::NoHead(_) => (BAD_GATEWAY, "the upstream gave no valid answer"),
+            Self::RequestBody(_) => (BAD_REQUEST, "the request body broke off"),
+            Self::Redirect => (BAD_GATEWAY, "the upstream answered with a redirect"),
+            Self::Encoded => (BAD_GATEWAY, "the upstream encoded an event stream"),
+            Self::NamesProtected => (
+                BAD_REQUEST,
+                "the Connection field names a field that it must not remove",
+            ),
+            Self::Method => (
+                (StatusCode::NOT_IMPLEMENTED, code::INVALID_REQUEST),
+                "the method is not proxied",
+            ),
+        };
+        (status, code, message)
+    }
+}
+
+impl From<&Failure> for Refusal {
+    fn from(failure: &Failure) -> Self {
+        let (status, code, message) = failure.answer();
+        Self::new(status, ErrorObject::new(code, message))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (_, _, message) = self.answer();
+        f.write_str(message)
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Connect(error) | Self::NoHead(error) | Self::RequestBody(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// The first cause of type `E` behind `error`.
+fn cause<E: Error + 'static>(error: &dyn Error) -> Option<&E> {
+    let mut next = error.source();
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+fn has_cause<E: Error + 'static>(error: &dyn Error) -> bool {
+    cause::<E>(error).is_some()
+}

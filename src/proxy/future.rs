@@ -1,0 +1,205 @@
+use std::{
+    convert::Infallible,
+    error::Error,
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::{Response, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper_util::client::legacy;
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
+
+use super::{
+    body::{Options, UpstreamBody},
+    failure::Failure,
+    gauges::Exchange,
+    hop,
+    service::Config,
+};
+use crate::{
+    body::ResponseBody,
+    outcome::Guard,
+    refusal::{Recipient, Refusal},
+};
+
+pin_project! {
+    /// The response of a [`ReverseProxy`](super::ReverseProxy): ready with the upstream's head.
+    ///
+    /// Dropped, it drops the exchange with the upstream, also while that is silent.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture {
+        #[pin]
+        state: State,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State {
+        Waiting {
+            call: legacy::ResponseFuture,
+            timeout: Option<Duration>,
+            // Started only when the upstream lets us wait.
+            #[pin]
+            deadline: Option<Sleep>,
+            waiting: Option<Waiting>,
+        },
+        Refused {
+            failure: Option<Failure>,
+            recipient: Recipient,
+        },
+    }
+}
+
+/// What is needed when the head is there.
+pub(super) struct Waiting {
+    pub(super) recipient: Recipient,
+    pub(super) guard: Guard<Exchange>,
+    pub(super) config: Config,
+}
+
+impl ResponseFuture {
+    pub(super) const fn waiting(call: legacy::ResponseFuture, waiting: Waiting) -> Self {
+        Self {
+            state: State::Waiting {
+                call,
+                timeout: waiting.config.head_timeout,
+                deadline: None,
+                waiting: Some(waiting),
+            },
+        }
+    }
+
+    pub(super) const fn refused(failure: Failure, recipient: Recipient) -> Self {
+        Self {
+            state: State::Refused {
+                failure: Some(failure),
+                recipient,
+            },
+        }
+    }
+}
+
+impl Future for ResponseFuture {
+    type Output = Result<Response<ResponseBody<UpstreamBody>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            StateProj::Waiting {
+                call,
+                timeout,
+                mut deadline,
+                waiting,
+            } => {
+                let head = match Pin::new(call).poll(cx) {
+                    Poll::Ready(Ok(response)) => Ok(response),
+                    Poll::Ready(Err(error)) => Err(Failure::from(error)),
+                    Poll::Pending => {
+                        let Some(timeout) = *timeout else {
+                            return Poll::Pending;
+                        };
+                        if deadline.is_none() {
+                            deadline.set(Some(sleep(timeout)));
+                        }
+                        let Some(sleep) = deadline.as_mut().as_pin_mut() else {
+                            return Poll::Pending;
+                        };
+                        ready!(sleep.poll(cx));
+                        Err(Failure::HeadTimeout)
+                    }
+                };
+                // A fired or spent timer is not kept while the body lives.
+                deadline.set(None);
+                let waiting = waiting.take().expect("polled after completion");
+                Poll::Ready(Ok(waiting.answer(head)))
+            }
+            StateProj::Refused { failure, recipient } => {
+                let failure = failure.take().expect("polled after completion");
+                Poll::Ready(Ok(refuse(&failure, recipient)))
+            }
+        }
+    }
+}
+
+impl Waiting {
+    fn answer(
+        self,
+        head: Result<Response<Incoming>, Failure>,
+    ) -> Response<ResponseBody<UpstreamBody>> {
+        let Self {
+            recipient,
+            mut guard,
+            config,
+        } = self;
+        match head.and_then(relayable) {
+            Ok(response) => relay(response, guard, config),
+            Err(failure) => {
+                guard.fail();
+                refuse(&failure, &recipient)
+            }
+        }
+    }
+}
+
+/// Sorts out what must not reach the client as it is.
+fn relayable(response: Response<Incoming>) -> Result<Response<Incoming>, Failure> {
+    let status = response.status();
+    // Not followed: it would carry credentials to wherever the upstream says (PRX-4, B56).
+    if status == StatusCode::SWITCHING_PROTOCOLS
+        || (status.is_redirection() && status != StatusCode::NOT_MODIFIED)
+    {
+        return Err(Failure::Redirect);
+    }
+    let headers = response.headers();
+    if hop::is_event_stream(headers) && hop::is_encoded(headers) {
+        return Err(Failure::Encoded);
+    }
+    Ok(response)
+}
+
+fn relay(
+    response: Response<Incoming>,
+    guard: Guard<Exchange>,
+    config: Config,
+) -> Response<ResponseBody<UpstreamBody>> {
+    let (mut parts, body) = response.into_parts();
+    let is_event_stream = hop::is_event_stream(&parts.headers);
+    hop::to_client(&mut parts.headers, is_event_stream);
+    // The version is a matter of each connection, and so is what the connector left here.
+    parts.version = Version::default();
+    parts.extensions.clear();
+    let options = Options {
+        is_event_stream,
+        merge: config.merge,
+        idle: if is_event_stream {
+            config.stream_idle_timeout
+        } else {
+            config.idle_timeout
+        },
+    };
+    let body = UpstreamBody::new(body, options, guard);
+    Response::from_parts(parts, ResponseBody::inner(body))
+}
+
+fn refuse(failure: &Failure, recipient: &Recipient) -> Response<ResponseBody<UpstreamBody>> {
+    let error: &(dyn Error + 'static) = failure;
+    tracing::warn!(error, "nothing to relay");
+    Refusal::from(failure).into_response(recipient)
+}
+
+impl fmt::Debug for ResponseFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Waiting { .. } => "Waiting",
+            State::Refused { .. } => "Refused",
+        };
+        f.debug_tuple("ResponseFuture")
+            .field(&format_args!("{state}"))
+            .finish()
+    }
+}

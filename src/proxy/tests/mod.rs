@@ -1,0 +1,3 @@
+mod hop;
+mod merge;
+mod relay;

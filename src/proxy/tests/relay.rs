@@ -1,0 +1,296 @@
+//! The body checklist, over a scripted body; the outcome is read from the gauges.
+
+use std::{pin::Pin, task::Poll, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+use http_body::{Body, Frame};
+use tokio::time::advance;
+use tokio_test::{
+    assert_pending, assert_ready,
+    task::{Spawn, spawn},
+};
+
+use crate::{
+    mock_body::MockBody,
+    proxy::{
+        BodyError, BodyErrorKind, Gauges,
+        body::{Options, Relay},
+    },
+};
+
+const STREAM: Options = Options {
+    is_event_stream: true,
+    merge: true,
+    idle: None,
+};
+
+const PLAIN: Options = Options {
+    is_event_stream: false,
+    ..STREAM
+};
+
+fn relay(body: MockBody, options: Options) -> (Spawn<Pin<Box<Relay<MockBody>>>>, Gauges) {
+    let gauges = Gauges::default();
+    (
+        spawn(Box::pin(Relay::new(body, options, gauges.start()))),
+        gauges,
+    )
+}
+
+fn poll(
+    task: &mut Spawn<Pin<Box<Relay<MockBody>>>>,
+) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    task.enter(|cx, body| body.poll_frame(cx))
+}
+
+/// Polls for as long as the body itself asks for it.
+fn next(
+    task: &mut Spawn<Pin<Box<Relay<MockBody>>>>,
+) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    loop {
+        let polled = poll(task);
+        if polled.is_ready() || !task.is_woken() {
+            return polled;
+        }
+    }
+}
+
+fn data(task: &mut Spawn<Pin<Box<Relay<MockBody>>>>) -> Bytes {
+    let frame = assert_ready!(next(task))
+        .expect("a frame")
+        .expect("no error");
+    frame.into_data().expect("data")
+}
+
+fn ended(task: &mut Spawn<Pin<Box<Relay<MockBody>>>>) {
+    for _ in 0..3 {
+        assert!(assert_ready!(poll(task)).is_none(), "`None` stays `None`");
+        assert!(task.is_end_stream());
+    }
+}
+
+fn outcomes(gauges: &Gauges) -> [u64; 4] {
+    [
+        gauges.in_flight(),
+        gauges.completed(),
+        gauges.failed(),
+        gauges.cancelled(),
+    ]
+}
+
+const COMPLETE: [u64; 4] = [0, 1, 0, 0];
+const FAILED: [u64; 4] = [0, 0, 1, 0];
+const CANCELLED: [u64; 4] = [0, 0, 0, 1];
+
+#[test]
+fn data_then_end() {
+    let (mut task, gauges) = relay(MockBody::new().data("a"), STREAM);
+    assert_eq!(outcomes(&gauges), [1, 0, 0, 0]);
+    assert_eq!(data(&mut task), "a");
+    ended(&mut task);
+    drop(task);
+    assert_eq!(outcomes(&gauges), COMPLETE);
+}
+
+#[test]
+fn data_then_trailers_without_those_that_may_not_cross() {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-checksum", HeaderValue::from_static("1"));
+    trailers.insert("authorization", HeaderValue::from_static("Bearer x"));
+    let (mut task, gauges) = relay(MockBody::new().data("a").trailers(trailers), STREAM);
+    assert_eq!(data(&mut task), "a");
+    assert!(!task.is_end_stream(), "trailers are still held");
+    let frame = assert_ready!(next(&mut task))
+        .expect("trailers")
+        .expect("no error");
+    let trailers = frame.into_trailers().expect("trailers");
+    assert_eq!(trailers.len(), 1);
+    assert_eq!(trailers["x-checksum"], "1");
+    ended(&mut task);
+    drop(task);
+    assert_eq!(outcomes(&gauges), COMPLETE);
+}
+
+#[test]
+fn trailers_only() {
+    let (mut task, gauges) = relay(MockBody::new().trailers(HeaderMap::new()), STREAM);
+    let frame = assert_ready!(next(&mut task))
+        .expect("trailers")
+        .expect("no error");
+    assert!(frame.is_trailers());
+    ended(&mut task);
+    assert_eq!(outcomes(&gauges), COMPLETE);
+}
+
+#[test]
+fn body_that_is_over_from_the_start_is_never_polled() {
+    let body = MockBody::new().knows_end();
+    let polls = body.polls();
+    let (task, gauges) = relay(body, PLAIN);
+    assert!(task.is_end_stream());
+    assert_eq!(outcomes(&gauges), COMPLETE);
+    drop(task);
+    assert_eq!(polls.get(), 0);
+    assert_eq!(outcomes(&gauges), COMPLETE);
+}
+
+#[test]
+fn end_known_by_the_flag_is_told_with_the_last_frame() {
+    let (mut task, gauges) = relay(MockBody::new().data("a").data("b").exact(), PLAIN);
+    assert_eq!(data(&mut task), "ab");
+    assert!(task.is_end_stream());
+    assert_eq!(outcomes(&gauges), COMPLETE);
+    ended(&mut task);
+}
+
+#[test]
+fn error_comes_after_the_data_before_it() {
+    let body = MockBody::new()
+        .data("a")
+        .then_yield()
+        .data("b")
+        .error("reset");
+    let (mut task, gauges) = relay(body, STREAM);
+    assert_eq!(data(&mut task), "ab");
+    assert!(!task.is_end_stream(), "hyper must still see the error");
+    let error = assert_ready!(next(&mut task))
+        .expect("an error")
+        .expect_err("not a clean end");
+    assert_eq!(error.kind(), BodyErrorKind::Broken);
+    let source = std::error::Error::source(&error).expect("the cause is kept");
+    assert_eq!(source.to_string(), "reset");
+    ended(&mut task);
+    drop(task);
+    assert_eq!(outcomes(&gauges), FAILED);
+}
+
+#[test]
+fn drop_before_the_end_is_a_cancellation() {
+    let (mut task, gauges) = relay(MockBody::new().data("a").stall(), STREAM);
+    assert_eq!(data(&mut task), "a");
+    assert_pending!(next(&mut task));
+    drop(task);
+    assert_eq!(outcomes(&gauges), CANCELLED);
+
+    let (task, gauges) = relay(MockBody::new().data("a"), STREAM);
+    drop(task);
+    assert_eq!(outcomes(&gauges), CANCELLED);
+}
+
+#[test]
+fn frames_that_follow_at_once_leave_together() {
+    let body = MockBody::new()
+        .data("a")
+        .then_yield()
+        .data("b")
+        .then_yield();
+    let (mut task, _gauges) = relay(body.data("c").stall(), STREAM);
+    assert_eq!(data(&mut task), "abc");
+    assert_pending!(next(&mut task));
+}
+
+#[test]
+fn no_byte_is_held_past_a_pending_that_is_not_a_yield() {
+    let body = MockBody::new().data("a").stall();
+    let stalled = body.stalled();
+    let (mut task, _gauges) = relay(body, STREAM);
+    // Each Pending while something is held must come with a wake-up of the body's own.
+    let mut yields = 0;
+    while poll(&mut task).is_pending() {
+        assert!(task.is_woken(), "held a byte without asking to be polled");
+        yields += 1;
+    }
+    assert!(yields <= 4, "{yields} yields for one frame");
+    assert_pending!(poll(&mut task));
+    assert!(!task.is_woken(), "nothing is held: only the upstream wakes");
+    stalled.take().expect("inner kept the waker").wake();
+    assert!(task.is_woken());
+}
+
+#[test]
+fn without_merging_each_frame_leaves_at_once() {
+    let options = Options {
+        merge: false,
+        ..STREAM
+    };
+    let (mut task, gauges) = relay(MockBody::new().data("a").data("b"), options);
+    for expected in ["a", "b"] {
+        let frame = assert_ready!(poll(&mut task))
+            .expect("a frame")
+            .expect("no error");
+        assert_eq!(frame.into_data().expect("data"), expected);
+    }
+    ended(&mut task);
+    assert_eq!(outcomes(&gauges), COMPLETE);
+}
+
+#[test]
+fn size_hint_counts_what_is_held() {
+    let body = MockBody::new().data("abc").then_yield().data("de").stall();
+    let (mut task, _gauges) = relay(body.exact(), PLAIN);
+    assert_eq!(task.size_hint().exact(), Some(5));
+    assert_pending!(poll(&mut task));
+    assert_eq!(task.size_hint().exact(), Some(5), "three held, two to come");
+    assert_eq!(data(&mut task), "abcde");
+    assert_eq!(task.size_hint().exact(), Some(0));
+}
+
+#[test]
+fn size_of_an_event_stream_is_unknown_sse_13() {
+    let (task, _gauges) = relay(MockBody::new().data("abc").exact(), STREAM);
+    assert_eq!(task.size_hint().exact(), None);
+    assert_eq!(task.size_hint().lower(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_ends_the_body_with_an_error() {
+    let idle = Duration::from_secs(60);
+    let options = Options {
+        idle: Some(idle),
+        ..PLAIN
+    };
+    let (mut task, gauges) = relay(MockBody::new().data("a").stall(), options);
+    assert_eq!(data(&mut task), "a");
+    assert_pending!(next(&mut task));
+    advance(idle - Duration::from_millis(1)).await;
+    assert_pending!(next(&mut task));
+    advance(Duration::from_millis(2)).await;
+    assert!(task.is_woken(), "the timer wakes");
+    let error = assert_ready!(next(&mut task))
+        .expect("an error")
+        .expect_err("not a clean end");
+    assert_eq!(error.kind(), BodyErrorKind::Idle(idle));
+    assert_eq!(error.to_string(), "the upstream was silent for 60000 ms");
+    ended(&mut task);
+    drop(task);
+    assert_eq!(outcomes(&gauges), FAILED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_counted_from_the_last_frame() {
+    let idle = Duration::from_secs(60);
+    let options = Options {
+        idle: Some(idle),
+        merge: false,
+        ..PLAIN
+    };
+    let body = MockBody::new()
+        .then_yield()
+        .data("a")
+        .then_yield()
+        .data("b")
+        .stall();
+    let (mut task, _gauges) = relay(body, options);
+    assert_pending!(poll(&mut task));
+    for expected in ["a", "b"] {
+        advance(Duration::from_secs(50)).await;
+        assert_eq!(data(&mut task), expected);
+        assert_pending!(poll(&mut task));
+    }
+    // 150 s after the start, 50 s after the last frame.
+    advance(Duration::from_secs(50)).await;
+    assert_pending!(next(&mut task));
+    advance(Duration::from_secs(11)).await;
+    assert!(assert_ready!(next(&mut task)).is_some_and(|frame| frame.is_err()));
+}
