@@ -1,0 +1,151 @@
+//! The command line: a contract that scripts build on.
+//!
+//! A flag whose layer is not there yet is known, and refused by name: a script never runs with
+//! less protection than it asked for.
+
+use std::{
+    net::SocketAddr,
+    num::{NonZeroUsize, ParseIntError},
+    time::Duration,
+};
+
+use clap::Parser;
+use http::Uri;
+
+/// An MCP gateway: Tower layers in front of an MCP server.
+#[derive(Debug, Parser)]
+#[command(name = "gateway", disable_version_flag = true)]
+pub(crate) struct Args {
+    /// Where to serve /mcp and /healthz; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+
+    /// MCP endpoint to proxy to [default: a demo server in this process]
+    #[arg(long, value_name = "URL")]
+    pub(crate) upstream: Vec<Uri>,
+
+    /// Where events and sessions are kept
+    #[arg(long, value_name = "memory", default_value = "memory")]
+    store: String,
+
+    /// When an event may leave
+    #[arg(long, value_name = "live-first", default_value = "live-first")]
+    durability: String,
+
+    /// Silence after which a connection is probed
+    #[arg(long, value_name = "SECS", default_value = "15", value_parser = seconds)]
+    pub(crate) keep_alive: Duration,
+
+    /// How long open connections may go on after SIGTERM or Ctrl-C
+    #[arg(long, value_name = "SECS", default_value = "10", value_parser = seconds)]
+    pub(crate) shutdown_grace: Duration,
+
+    /// Worker threads [default: number of cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<NonZeroUsize>,
+
+    /// The admin interface
+    #[arg(long, value_name = "off", default_value = "off")]
+    admin: String,
+
+    #[command(flatten)]
+    later: Later,
+}
+
+/// Flags of layers to come.
+#[derive(Debug, clap::Args)]
+struct Later {
+    #[arg(long, hide = true)]
+    token: Vec<String>,
+    #[arg(long, hide = true)]
+    jwks: Option<String>,
+    #[arg(long, hide = true)]
+    issuer: Option<String>,
+    #[arg(long, hide = true)]
+    audience: Option<String>,
+    #[arg(long, hide = true)]
+    rate: Option<String>,
+    #[arg(long, hide = true)]
+    burst: Option<String>,
+    #[arg(long, hide = true)]
+    max_streams: Option<String>,
+    #[arg(long, hide = true)]
+    rules: Option<String>,
+    #[arg(long, hide = true)]
+    allow_origin: Vec<String>,
+    #[arg(long, hide = true)]
+    allow_host: Vec<String>,
+    #[arg(long, hide = true)]
+    retain_events: Option<String>,
+    #[arg(long, hide = true)]
+    retain_bytes: Option<String>,
+    #[arg(long, hide = true)]
+    retain_for: Option<String>,
+    #[arg(long, hide = true)]
+    insecure_no_auth: bool,
+    #[arg(long, hide = true)]
+    admin_token: Option<String>,
+}
+
+impl Args {
+    /// What this gateway cannot do yet, or must not do.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let Later {
+            token,
+            jwks,
+            issuer,
+            audience,
+            rate,
+            burst,
+            max_streams,
+            rules,
+            allow_origin,
+            allow_host,
+            retain_events,
+            retain_bytes,
+            retain_for,
+            insecure_no_auth,
+            admin_token,
+        } = &self.later;
+        let later = [
+            ("--token", !token.is_empty(), "auth"),
+            ("--jwks", jwks.is_some(), "auth"),
+            ("--issuer", issuer.is_some(), "auth"),
+            ("--audience", audience.is_some(), "auth"),
+            ("--rate", rate.is_some(), "rate limit"),
+            ("--burst", burst.is_some(), "rate limit"),
+            ("--max-streams", max_streams.is_some(), "rate limit"),
+            ("--rules", rules.is_some(), "interceptor"),
+            ("--allow-origin", !allow_origin.is_empty(), "origin"),
+            ("--allow-host", !allow_host.is_empty(), "origin"),
+            ("--retain-events", retain_events.is_some(), "replay"),
+            ("--retain-bytes", retain_bytes.is_some(), "replay"),
+            ("--retain-for", retain_for.is_some(), "replay"),
+            ("--insecure-no-auth", *insecure_no_auth, "auth"),
+            ("--admin-token", admin_token.is_some(), "admin"),
+            ("--admin", self.admin != "off", "admin"),
+            ("--store", self.store != "memory", "store"),
+            ("--durability", self.durability != "live-first", "store"),
+        ];
+        if let Some((flag, _, layer)) = later.iter().find(|(_, given, _)| *given) {
+            return Err(format!(
+                "{flag} is not there yet: it comes with the {layer} layer"
+            ));
+        }
+        if self.upstream.len() > 1 {
+            return Err("several --upstream are not there yet: balancing comes later".to_owned());
+        }
+        if !self.listen.ip().is_loopback() {
+            return Err(format!(
+                "refusing to listen on {}: until the auth layer is there, anyone who reaches the \
+                 gateway could use the MCP server behind it; use a loopback address",
+                self.listen
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, ParseIntError> {
+    text.parse().map(Duration::from_secs)
+}

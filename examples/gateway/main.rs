@@ -1,0 +1,130 @@
+//! An MCP gateway, and the whole stack of this crate in one place.
+//!
+//! ```sh
+//! cargo run --release --example gateway
+//! cargo run --release --example gateway -- --upstream http://127.0.0.1:3000/mcp --listen 127.0.0.1:0
+//! ```
+//!
+//! Without `--upstream` it proxies to a demo MCP server in its own process; `demo.rs` lists that
+//! server's tools. `--help` lists the flags. Stops cleanly on SIGTERM and Ctrl-C; a second signal
+//! stops it at once.
+
+mod args;
+mod demo;
+mod serve;
+mod stack;
+
+use std::{error::Error, process::ExitCode};
+
+use args::Args;
+use clap::Parser;
+use http::Uri;
+use tokio::{net::TcpListener, runtime, sync::watch};
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(tracing::Level::INFO)
+        .init();
+    match args.check().map_err(Into::into).and_then(|()| start(&args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("gateway: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: &Args) -> Result<()> {
+    let mut runtime = runtime::Builder::new_multi_thread();
+    if let Some(workers) = args.workers {
+        runtime.worker_threads(workers.get());
+    }
+    runtime.enable_all().build()?.block_on(run(args))
+}
+
+async fn run(args: &Args) -> Result<()> {
+    // Listened for before anything is served, so that no signal is missed.
+    let (stop, stopped) = watch::channel(false);
+    let signals = signals(stop)?;
+
+    let listener = TcpListener::bind(args.listen).await.map_err(|error| {
+        format!(
+            "cannot listen on {}: {error}; choose another address with --listen",
+            args.listen
+        )
+    })?;
+    let addr = listener.local_addr()?;
+
+    let (upstream, demo) = match args.upstream.first() {
+        Some(upstream) => (upstream.clone(), None),
+        None => {
+            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            let url = format!("http://{}/mcp", listener.local_addr()?);
+            let demo = tokio::spawn(demo::serve(listener, until(stopped.clone())));
+            (url.parse::<Uri>()?, Some(demo))
+        }
+    };
+    let mcp = stack::mcp(&upstream, args.keep_alive)
+        .map_err(|error| format!("--upstream {upstream}: {error}"))?;
+
+    println!("listening on http://{addr}/mcp");
+    greet(&format!("http://{addr}"), &upstream, demo.is_some());
+
+    tokio::spawn(signals);
+    let options = serve::Options {
+        keep_alive: args.keep_alive,
+        grace: args.shutdown_grace,
+    };
+    serve::serve(listener, stack::Routes::new(mcp), options, until(stopped)).await?;
+    if let Some(demo) = demo {
+        demo.await??;
+    }
+    println!("stopped");
+    Ok(())
+}
+
+/// What there is, and a first command to try.
+fn greet(origin: &str, upstream: &Uri, is_demo: bool) {
+    println!("health at {origin}/healthz");
+    if is_demo {
+        println!("in front of a demo MCP server at {upstream}; try");
+        println!(
+            r#"
+  curl -sN {origin}/mcp -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' -d '{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"protocolVersion":"2025-11-25","capabilities":{{}},"clientInfo":{{"name":"curl","version":"1"}}}}}}'
+"#
+        );
+    } else {
+        println!("in front of {upstream}");
+    }
+}
+
+/// Completes once `stop` was sent.
+async fn until(mut stop: watch::Receiver<bool>) {
+    // An error means that the sender is gone, and with it everything that could go on.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Turns the first SIGTERM or Ctrl-C into a clean stop, and the second into an end at once.
+fn signals(stop: watch::Sender<bool>) -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        for is_second in [false, true] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if is_second {
+                std::process::exit(1);
+            }
+            eprintln!("stopping; once more stops at once");
+            stop.send_replace(true);
+        }
+    })
+}

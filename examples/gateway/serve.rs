@@ -1,0 +1,129 @@
+//! Accepts connections and serves them until told to stop.
+
+use std::{future::Future, io, net::SocketAddr, pin::pin, time::Duration};
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::{body::Incoming, server::conn::http1};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use shadowcat::peer::PeerAddr;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tower::{Service, util::MapRequest};
+
+/// How connections are treated.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    /// Silence after which TCP probes the client.
+    pub(crate) keep_alive: Duration,
+    /// How long open connections may go on once `serve` was told to stop.
+    pub(crate) grace: Duration,
+}
+
+/// The time that a client has to send its request head, and that an unused connection is kept.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The time that the kernel keeps trying to deliver to a client that takes nothing.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The most bytes of a request head; 431 beyond it.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+
+/// Serves every connection with a clone of `service` until `stop` completes; then no new request
+/// is taken, and what is open may go on for the grace period.
+pub(crate) async fn serve<S, B, F>(
+    listener: TcpListener,
+    service: S,
+    options: Options,
+    stop: F,
+) -> io::Result<()>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: std::error::Error + Send + Sync,
+    S::Future: Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: std::error::Error + Send + Sync,
+    F: Future<Output = ()>,
+{
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    let mut stop = pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            // A finished connection is forgotten at once; a panic in it ends only that one.
+            Some(_finished) = connections.join_next() => continue,
+            () = &mut stop => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, most likely: accepting again at once would spin.
+                tracing::error!(%error, "cannot accept");
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        if let Err(error) = prepare(&stream, options.keep_alive) {
+            tracing::debug!(%error, "the client is gone already");
+            continue;
+        }
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_header_size(MAX_HEAD_BYTES)
+            .serve_connection(
+                TokioIo::new(stream),
+                TowerToHyperService::new(with_peer(service.clone(), peer)),
+            );
+        let connection = graceful.watch(connection);
+        connections.spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection ended");
+            }
+        });
+    }
+    // Closes the socket: new clients are refused by the kernel from here on.
+    drop(listener);
+    if timeout(options.grace, graceful.shutdown()).await.is_err() {
+        tracing::info!(open = connections.len(), "grace period over, closing");
+    }
+    connections.shutdown().await;
+    Ok(())
+}
+
+/// Tells every layer who sent the request.
+fn with_peer<S>(
+    service: S,
+    peer: SocketAddr,
+) -> MapRequest<S, impl FnMut(Request<Incoming>) -> Request<Incoming> + Clone>
+where
+    S: Service<Request<Incoming>>,
+{
+    MapRequest::new(service, move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(PeerAddr::new(peer));
+        request
+    })
+}
+
+fn prepare(stream: &TcpStream, keep_alive: Duration) -> io::Result<()> {
+    // An event is a small write that somebody waits for.
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    let probes = TcpKeepalive::new()
+        .with_time(keep_alive)
+        .with_interval(keep_alive);
+    socket.set_tcp_keepalive(&probes)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(WRITE_TIMEOUT))?;
+    Ok(())
+}
