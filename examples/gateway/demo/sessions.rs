@@ -5,6 +5,8 @@
 //! stream itself, in the way that rmcp does, and leaves a [`CallStream`] with the request.
 //! Everything else is rmcp's: ids, priming events, the log of the last events, replay.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rmcp::model::{ClientJsonRpcMessage, GetExtensions, ServerJsonRpcMessage};
@@ -14,6 +16,7 @@ use rmcp::transport::streamable_http_server::session::local::{
 use rmcp::transport::streamable_http_server::session::{
     ServerSseMessage, SessionId, SessionManager,
 };
+use tokio::sync::watch;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -24,6 +27,8 @@ pub(super) struct Sessions {
     inner: LocalSessionManager,
     /// The streams that were hung up on and that their client has not resumed yet.
     hung_up: Gates,
+    /// What tells the tools of a session, by being dropped, that it is over.
+    alive: Mutex<HashMap<SessionId, watch::Sender<()>>>,
 }
 
 /// The SSE stream on which a `tools/call` of a session is answered; in the request's extensions.
@@ -32,6 +37,7 @@ pub(super) struct CallStream {
     session: LocalSessionHandle,
     number: u64,
     hung_up: Gates,
+    alive: watch::Receiver<()>,
 }
 
 /// A stream that was closed early, until its client comes back for the rest.
@@ -54,6 +60,14 @@ impl CallStream {
             .await?;
         Ok(HungUp(resumed))
     }
+
+    /// Waits until the session is over: deleted, idle for too long, or shut down.
+    ///
+    /// rmcp cancels a request when its client does, but not when the session ends under it.
+    pub(super) async fn session_over(&self) {
+        // Nothing is ever sent.
+        let _ = self.alive.clone().changed().await;
+    }
 }
 
 impl HungUp {
@@ -65,6 +79,12 @@ impl HungUp {
         if let Some(gate) = self.0 {
             gate.opened().await;
         }
+    }
+}
+
+impl Sessions {
+    fn alive(&self) -> MutexGuard<'_, HashMap<SessionId, watch::Sender<()>>> {
+        self.alive.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -85,13 +105,15 @@ impl SessionManager for Sessions {
         let session = self.inner.sessions.read().await.get(id).cloned();
         let session = session.ok_or_else(|| Self::Error::SessionNotFound(id.clone()))?;
         let stream = session.establish_request_wise_channel().await?;
-        if let (ClientJsonRpcMessage::Request(request), Some(number)) =
-            (&mut message, stream.http_request_id)
+        let alive = self.alive().get(id).map(watch::Sender::subscribe);
+        if let (ClientJsonRpcMessage::Request(request), Some(number), Some(alive)) =
+            (&mut message, stream.http_request_id, alive)
         {
             request.request.extensions_mut().insert(CallStream {
                 session: session.clone(),
                 number,
                 hung_up: self.hung_up.clone(),
+                alive,
             });
         }
         session
@@ -117,7 +139,9 @@ impl SessionManager for Sessions {
     }
 
     async fn create_session(&self) -> Result<(SessionId, Self::Transport), Self::Error> {
-        self.inner.create_session().await
+        let (id, transport) = self.inner.create_session().await?;
+        self.alive().insert(id.clone(), watch::Sender::default());
+        Ok((id, transport))
     }
 
     async fn initialize_session(
@@ -132,7 +156,9 @@ impl SessionManager for Sessions {
         self.inner.has_session(id).await
     }
 
+    /// Called for a DELETE, and whenever the task of a session ends.
     async fn close_session(&self, id: &SessionId) -> Result<(), Self::Error> {
+        self.alive().remove(id);
         self.inner.close_session(id).await
     }
 

@@ -249,15 +249,22 @@ async fn report(context: &RequestContext<RoleServer>, step: u32, steps: u32) {
 }
 
 /// Gives up when the client cancels the request, when its session ends, and in 2026-07-28 when the
-/// response is dropped; rmcp leaves that to the tool.
+/// response is dropped.
 async fn unless_cancelled<T>(
     context: &RequestContext<RoleServer>,
     work: impl Future<Output = T>,
 ) -> Result<T, String> {
+    let session_over = async {
+        match context.extensions.get::<CallStream>() {
+            Some(stream) => stream.session_over().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         biased;
         done = work => Ok(done),
         () = context.ct.cancelled() => Err("cancelled".to_owned()),
+        () = session_over => Err("the session is over".to_owned()),
     }
 }
 
