@@ -8,6 +8,10 @@ pub(crate) mod client;
 mod demo;
 mod endpoint;
 pub(crate) mod raw;
+#[path = "../../examples/gateway/serve.rs"]
+mod serve;
+#[path = "../../examples/gateway/stack.rs"]
+mod stack;
 pub(crate) mod tap;
 
 use std::future::Future;
