@@ -356,8 +356,27 @@ fn body() -> impl Strategy<Value = String> {
     prop_oneof![3 => json(), 5 => message(), 1 => batch]
 }
 
+fn byte() -> impl Strategy<Value = u8> {
+    prop_oneof![any::<u8>(), select(&b"{}[]\":,\\-0e \n"[..])]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    /// A body that ends in the wrong brackets, or in none.
+    #[test]
+    fn a41_brackets_are_closed_by_their_own_kind(
+        opened in vec(select(&["[", "[1,", "{\"a\":", "{\"params\":"][..]), 0..6),
+        closed in vec(select(&["]", "}"][..]), 0..6),
+        flipped in 0..8_usize,
+    ) {
+        assert_agreement(format!("{}1{}", opened.concat(), closed.concat()).as_bytes());
+        let right = opened.iter().rev().enumerate().map(|(place, bracket)| {
+            if bracket.starts_with('[') == (place == flipped) { "}" } else { "]" }
+        });
+        let body = format!("{}1{}", opened.concat(), right.collect::<String>());
+        assert_agreement(body.as_bytes());
+    }
 
     #[test]
     fn jrp_10_every_body_means_to_us_what_it_means_to_serde_json(body in body()) {
@@ -367,7 +386,7 @@ proptest! {
     #[test]
     fn a41_a42_broken_bodies_are_refused_when_serde_json_refuses_them(
         body in body(),
-        changes in vec((any::<prop::sample::Index>(), 0..4_u8, any::<u8>()), 1..4),
+        changes in vec((any::<prop::sample::Index>(), 0..5_u8, byte()), 1..4),
         noise in select(NOISE),
     ) {
         let mut body = body.into_bytes();
@@ -377,7 +396,8 @@ proptest! {
                 0 => body.insert(place, byte),
                 1 => drop(body.splice(place..place, noise.bytes())),
                 2 => body.truncate(place.max(1)),
-                _ if place < body.len() => drop(body.remove(place)),
+                3 if place < body.len() => drop(body.remove(place)),
+                4 if place < body.len() => body[place] = byte,
                 _ => {}
             }
         }

@@ -83,6 +83,7 @@ fn a42_text_that_some_parsers_forgive_is_refused() {
         (br#"{"a":"\ud800"}"#, PeekErrorKind::Syntax, 6),
         (br#"{"a":"\ud800\u0061"}"#, PeekErrorKind::Syntax, 6),
         (br#"{"a":"\udc00"}"#, PeekErrorKind::Syntax, 6),
+        (br#"{"a":"\udc00\udc00"}"#, PeekErrorKind::Syntax, 6),
         (br#"{"a":"\ud800\ud800"}"#, PeekErrorKind::Syntax, 6),
         (br#"{"a":"\u12"}"#, PeekErrorKind::Syntax, 6),
         (br#"{"a":"\u+123"}"#, PeekErrorKind::Syntax, 6),

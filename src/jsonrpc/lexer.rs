@@ -8,6 +8,9 @@ use super::{
 ///
 /// It never calls itself: containers that nobody looks into are bits of an integer, so the depth
 /// of the input is no depth of the stack (A43).
+///
+/// The small steps are always inlined: between functions the position would pass through memory,
+/// and every byte waits for the position.
 #[derive(Debug)]
 pub(super) struct Lexer<'a> {
     text: &'a [u8],
@@ -15,7 +18,7 @@ pub(super) struct Lexer<'a> {
     max_depth: usize,
 }
 
-/// The containers that `Lexer::skip` is inside of, innermost in the lowest bit: 1 is an object.
+/// The containers that `Lexer::skip_container` is inside of, innermost in the lowest bit: 1 is an object.
 #[derive(Default)]
 struct Nest {
     bits: u128,
@@ -156,7 +159,7 @@ impl<'a> Lexer<'a> {
                     }
                     at = blank(text, at + 1);
                     let object = bracket == b'{';
-                    // Two more than either opening bracket stands its closing one.
+                    // In ASCII, either closing bracket is its opening one plus two.
                     if text.get(at) == Some(&(bracket + 2)) {
                         at += 1;
                     } else {

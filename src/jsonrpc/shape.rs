@@ -51,7 +51,7 @@ impl Limits {
         self
     }
 
-    /// Accepts batches of up to `messages`, each of which costs about 100 bytes while it is known.
+    /// Accepts batches of up to `messages`, each of which costs less than 100 bytes.
     pub const fn with_max_messages(mut self, messages: usize) -> Self {
         self.max_messages = messages;
         self
@@ -75,8 +75,7 @@ impl Shape {
         if body.len() > Span::MAX {
             return Err(PeekError::new(PeekErrorKind::TooLarge, Span::MAX));
         }
-        // Strings are then made of bytes again, and may be cut at any ASCII character.
-        // Most bodies are ASCII, and the check for that is the faster one.
+        // Once for all strings in it. Most bodies are ASCII, and that is the faster check.
         if !body.is_ascii()
             && let Err(error) = std::str::from_utf8(body)
         {
