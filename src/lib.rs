@@ -1,4 +1,68 @@
 //! Tower layers for MCP Streamable HTTP and for server-sent events.
+//!
+//! Each concern is an independent [`Layer`](tower_layer::Layer) with its own service, response
+//! future and response body. Stack the ones you want on any axum app or hyper service, next to
+//! tower-http's CORS and trace. [`ReverseProxy`](proxy::ReverseProxy) is a leaf service: layers
+//! and `ReverseProxy` are an MCP gateway, in front of a server you need not control.
+//!
+//! ```text
+//!  request ▼                                  response body ▲
+//!  tower-http Trace, Cors
+//!  message::MessageLayer    reads the POST body once → Message, Era    408 413
+//!  proxy::ReverseProxy      or any service of yours                    502 504
+//! ```
+//!
+//! Nothing here blocks a runtime thread, buffers a stream, or grows without bound. Facts about a
+//! request travel in its extensions: [`PeerAddr`](peer::PeerAddr),
+//! [`Message`](message::Message), [`Era`](protocol::Era).
+//!
+//! # On an axum app
+//!
+//! ```
+//! use axum::{Extension, Router, routing::post};
+//! use shadowcat::{message::{Message, MessageLayer}, protocol::Era};
+//!
+//! async fn handler(
+//!     Extension(era): Extension<Era>,
+//!     Extension(message): Extension<Message>,
+//! ) -> String {
+//!     let peek = message.peek().ok();
+//!     let method = peek.and_then(|peek| peek.single()?.method().map(|m| m.into_owned()));
+//!     format!("{era:?} {method:?}")
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let app = Router::<()>::new()
+//!     .route("/mcp", post(handler))
+//!     .layer(MessageLayer::new());
+//! # let body = axum::body::Body::from(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
+//! # let request = http::Request::post("/mcp").body(body).unwrap();
+//! # let response = tower::ServiceExt::oneshot(app, request).await.unwrap();
+//! # let text = axum::body::to_bytes(response.into_body(), 1000).await.unwrap();
+//! # assert_eq!(text, r#"Session(V2025_03_26) Some("ping")"#);
+//! # }
+//! ```
+//!
+//! # As a gateway
+//!
+//! See [`proxy`] for a stack in a test, `examples/hyper_service.rs` for one on hyper without axum,
+//! and `examples/gateway/` for all of it with connection handling and a clean stop.
+//!
+//! # Modules
+//!
+//! | module | what it is | feature | default |
+//! |---|---|---|---|
+//! | [`message`] | [`MessageLayer`](message::MessageLayer): body, era; [`classify`](message::classify) | `message` | yes |
+//! | [`proxy`] | [`ReverseProxy`](proxy::ReverseProxy) | `proxy` | no |
+//! | [`sse`] | incremental decoder, encoder | – | – |
+//! | [`jsonrpc`] | one-pass reader, exact ids, errors | – | – |
+//! | [`protocol`] | revisions of MCP, and what each allows | – | – |
+//! | [`body`], [`refusal`], [`outcome`], [`header`], [`peer`] | what layers are made of | – | – |
+//!
+//! `full` turns on all features.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod body;
 pub mod header;
@@ -14,6 +78,11 @@ pub mod sse;
 
 #[cfg(test)]
 mod mock_body;
+
+/// The README's code must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 /// Any error, where its type cannot be named.
 #[cfg(feature = "proxy")]

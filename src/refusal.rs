@@ -11,8 +11,8 @@
 //! use http_body_util::{BodyExt, Empty};
 //! use shadowcat::{jsonrpc::ErrorObject, refusal::{Recipient, Refusal}};
 //!
-//! # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-//! # runtime.block_on(async {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
 //! let refusal = Refusal::new(
 //!     StatusCode::PAYLOAD_TOO_LARGE,
 //!     ErrorObject::new(-31413, "the request body is larger than 4 MiB"),
@@ -23,7 +23,7 @@
 //! assert_eq!(response.headers()["content-type"], "application/json");
 //! let body = response.into_body().collect().await.unwrap().to_bytes();
 //! assert!(body.starts_with(br#"{"jsonrpc":"2.0","error":{"code":-31413,"#));
-//! # });
+//! # }
 //! ```
 
 use bytes::{Bytes, BytesMut};
@@ -201,6 +201,7 @@ impl Recipient {
 mod tests {
     use http_body::Body as _;
     use http_body_util::{BodyExt, Empty};
+    use tokio_test::{assert_ready, task::spawn};
 
     use super::*;
     use crate::jsonrpc::code;
@@ -215,8 +216,8 @@ mod tests {
             .into_response::<Empty<Bytes>>(&Recipient::from(&message))
             .into_parts();
         let size = body.size_hint().exact();
-        let bytes = tokio_test::block_on(body.collect())
-            .expect("fixed bytes")
+        let bytes = assert_ready!(spawn(body.collect()).poll())
+            .expect("fixed bytes cannot fail")
             .to_bytes();
         assert_eq!(size, Some(bytes.len() as u64));
         let text = String::from_utf8(bytes.to_vec()).expect("JSON is UTF-8");

@@ -90,16 +90,26 @@ async fn run(args: &Args) -> Result<()> {
 /// What there is, and a first command to try.
 fn greet(origin: &str, upstream: &Uri, is_demo: bool) {
     println!("health at {origin}/healthz");
-    if is_demo {
-        println!("in front of a demo MCP server at {upstream}; try");
-        println!(
-            r#"
-  curl -sN {origin}/mcp -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' -d '{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"protocolVersion":"2025-11-25","capabilities":{{}},"clientInfo":{{"name":"curl","version":"1"}}}}}}'
-"#
-        );
-    } else {
+    if !is_demo {
         println!("in front of {upstream}");
+        return;
     }
+    // A request of 2026-07-28 stands alone, so one command shows a stream without a handshake.
+    println!(
+        r#"in front of a demo MCP server at {upstream}
+
+Try a tool that reports its progress while it runs:
+
+  curl -sN {origin}/mcp \
+    -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' \
+    -H 'MCP-Protocol-Version: 2026-07-28' -H 'Mcp-Method: tools/call' -H 'Mcp-Name: count' \
+    -d '{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"count",
+      "arguments":{{"steps":3,"delay_ms":500}},"_meta":{{"progressToken":"p",
+      "io.modelcontextprotocol/protocolVersion":"2026-07-28",
+      "io.modelcontextprotocol/clientCapabilities":{{}}}}}}}}'
+
+Stop with Ctrl-C or SIGTERM."#
+    );
 }
 
 /// Completes once `stop` was sent.

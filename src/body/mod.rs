@@ -10,15 +10,15 @@
 //! use http_body_util::{BodyExt, Empty};
 //! use shadowcat::body::ResponseBody;
 //!
-//! # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-//! # runtime.block_on(async {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
 //! let refused: ResponseBody<Empty<Bytes>> = ResponseBody::fixed("no");
 //! assert_eq!(refused.size_hint().exact(), Some(2));
 //! assert_eq!(refused.collect().await.unwrap().to_bytes(), "no");
 //!
 //! let passed = ResponseBody::inner(Empty::<Bytes>::new());
 //! assert!(passed.is_end_stream());
-//! # });
+//! # }
 //! ```
 
 mod request;

@@ -53,10 +53,10 @@ impl<B> ResponseBody<B> {
     }
 }
 
-/// Ends as the inner body's default does.
-impl<B: Default> Default for ResponseBody<B> {
+/// An empty body, whatever `B` is: layers outside, such as CORS, answer with it.
+impl<B> Default for ResponseBody<B> {
     fn default() -> Self {
-        Self::inner(B::default())
+        Self::fixed(Bytes::new())
     }
 }
 

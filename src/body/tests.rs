@@ -122,9 +122,15 @@ suite!(
 );
 
 #[test]
-fn defaults_end_as_expected() {
-    // tower-http #679: without `Default`, no layer that needs `B: Default` stacks outside.
-    assert!(!ResponseBody::<MockBody>::default().is_end_stream());
+fn defaults_are_empty_whatever_the_inner_body_is() {
+    // tower-http #679: without `Default`, no layer that needs `B: Default` stacks outside; and
+    // hyper's `Incoming` has none.
+    struct NoDefault;
+    fn assert_default<B: Default>() {}
+    assert_default::<ResponseBody<NoDefault>>();
+    assert_default::<RequestBody<NoDefault>>();
+
+    assert!(ResponseBody::<MockBody>::default().is_end_stream());
     assert!(frames!(ResponseBody::<MockBody>::default()).is_empty());
     assert!(RequestBody::<MockBody>::default().is_end_stream());
 }

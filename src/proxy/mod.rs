@@ -1,4 +1,103 @@
 //! A leaf service that answers with the answer of an upstream.
+//!
+//! [`ReverseProxy`] is to a stack of layers what a handler is in an axum app: layers and
+//! `ReverseProxy` are an MCP gateway. It streams both ways, with backpressure, and sends the head
+//! of a response on as soon as it is there.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use http::{Request, StatusCode};
+//! use http_body_util::{BodyExt, Full};
+//! use shadowcat::{body::RequestBody, message::MessageLayer, proxy::ReverseProxy};
+//! use tokio::{io::{AsyncReadExt, AsyncWriteExt}, net::TcpListener};
+//! use tower::{ServiceBuilder, ServiceExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! // An upstream that answers one request and is gone.
+//! let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+//! let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+//! tokio::spawn(async move {
+//!     let (mut socket, _) = listener.accept().await.unwrap();
+//!     drop(listener);
+//!     let mut head = vec![0; 1024];
+//!     let len = socket.read(&mut head).await.unwrap();
+//!     assert!(head[..len].starts_with(b"POST /mcp HTTP/1.1\r\n"));
+//!     let answer = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: {}\n\n";
+//!     socket.write_all(answer.as_bytes()).await.unwrap();
+//! });
+//!
+//! let gateway = ServiceBuilder::new()
+//!     .layer(MessageLayer::new())
+//!     .service(ReverseProxy::builder(&url.parse().unwrap()).unwrap().build());
+//! let request = || {
+//!     let body = Full::<Bytes>::from(r#"{"jsonrpc":"2.0","id":7,"method":"ping"}"#);
+//!     Request::post("/anything").body(body).unwrap()
+//! };
+//!
+//! let response = gateway.clone().oneshot(request()).await.unwrap();
+//! assert_eq!(response.status(), StatusCode::OK);
+//! assert_eq!(response.headers()["x-accel-buffering"], "no");
+//! let body = response.into_body().collect().await.unwrap().to_bytes();
+//! assert_eq!(body, "data: {}\n\n");
+//!
+//! // Now nobody is there: the client gets a JSON-RPC error for its request.
+//! let response = gateway.oneshot(request()).await.unwrap();
+//! assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+//! let body = response.into_body().collect().await.unwrap().to_bytes();
+//! assert!(body.starts_with(br#"{"jsonrpc":"2.0","id":7,"error":{"code":-31502,"#));
+//! # }
+//! ```
+//!
+//! # What is sent
+//!
+//! Every request goes to the one URL that the proxy was built with, whatever its own path or
+//! `Host`. Its query goes along unless the upstream's URL has one of its own; an `access_token` in
+//! it never does. `Host` is the upstream's, `Accept-Encoding` is `identity`, and hop-by-hop fields
+//! and what clients say about forwarding (`Forwarded`, `X-Forwarded-*`) stay behind (RFC 9110
+//! §7.6.1, PRX-1…3). All else passes byte for byte, and so does the answer.
+//!
+//! # What it answers itself
+//!
+//! | condition | status | JSON-RPC code |
+//! |---|---|---|
+//! | no connection, or none within 10 s | 502, 504 | −31502, −31504 |
+//! | no response head within 5 min | 504 | −31504 |
+//! | the connection ended before the head was complete, or it is no HTTP | 502 | −31502 |
+//! | a redirect or a protocol switch, which are not followed | 502 | −31502 |
+//! | an event stream with a `Content-Encoding` | 502 | −31502 |
+//! | `Connection` names a field that policies depend on | 400 | −32600 |
+//! | the request body broke off | 400 | −32600 |
+//! | CONNECT or TRACE | 501 | −32600 |
+//!
+//! The JSON-RPC error has the request's `id` if a [`Message`](crate::message::Message) is present.
+//! Once the head has been sent, a failure ends the body with a [`BodyError`]: hyper then closes
+//! the connection without the response's proper end, so that no client takes the rest for whole.
+//!
+//! Nothing is sent twice. The one exception is a kept connection that turns out to be closed
+//! before a byte of the request was written to it; then a new one is made (PRX-6).
+//!
+//! # Merging
+//!
+//! Small frames that are there already leave as one frame of at most 32 KiB, so that a fast stream
+//! costs its client's connection one write for many events. No byte waits for one that is still to
+//! come: while it holds something, the body lets the other tasks of the runtime run a bounded
+//! number of times, and never waits for a timer or for the upstream. A frame that comes alone
+//! leaves uncopied. [`ReverseProxyBuilder::with_merging`] turns it off.
+//!
+//! # Cancellation
+//!
+//! The response future and the body each hold the exchange with the upstream. Whoever drops them
+//! ends it: the connection to the upstream is closed, at once and also while it is silent (CAN-3).
+//! For the revisions in which that is a cancel it is the right thing; for the others it is allowed
+//! unless a layer outside promises to resume the stream (SSE-9).
+//!
+//! # Security
+//!
+//! The upstream is configuration, never derived from a request (B58). What went wrong upstream is
+//! logged, and answered without addresses (SEC-11). `Authorization` and `Origin` are relayed as
+//! they came, for the upstream to judge, unless a layer outside takes them away.
+
 mod body;
 mod body_error;
 mod connect;

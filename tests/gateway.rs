@@ -1,0 +1,235 @@
+//! The gateway example as scripts use it: its flags, what it prints, how it stops.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::PathBuf,
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+/// A gateway process that does not outlive its test.
+struct Gateway {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    address: String,
+}
+
+fn command() -> Command {
+    // `cargo test` builds the examples next to the directory of the test binaries.
+    let mut path: PathBuf = std::env::current_exe().expect("the test's own path");
+    path.pop();
+    path.pop();
+    path.push("examples/gateway");
+    let mut command = Command::new(path);
+    command.stdin(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+impl Gateway {
+    fn start(flags: &[&str]) -> Self {
+        let mut child = command()
+            .args(["--listen", "127.0.0.1:0"])
+            .args(flags)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("`cargo test` builds the example; `cargo test --test` alone does not");
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("readable");
+        let address = line
+            .strip_prefix("listening on http://")
+            .and_then(|rest| rest.strip_suffix("/mcp\n"))
+            .unwrap_or_else(|| panic!("unexpected first line {line:?}"))
+            .to_owned();
+        Self {
+            child,
+            stdout,
+            address,
+        }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).expect("it listens");
+        let limit = Some(Duration::from_secs(10));
+        stream.set_read_timeout(limit).expect("a valid limit");
+        stream
+    }
+
+    /// Sends `request` and reads until the gateway closes.
+    fn exchange(&self, request: &str) -> String {
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered");
+        answer
+    }
+
+    fn terminate(&self) {
+        let status = Command::new("sh")
+            .args(["-c", &format!("kill -TERM {}", self.child.id())])
+            .status()
+            .expect("a shell");
+        assert!(status.success());
+    }
+
+    /// What it printed after its first line, and how it ended.
+    fn finish(mut self) -> (String, ExitStatus) {
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).expect("readable");
+        (rest, self.child.wait().expect("it was started"))
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // Gone already, if the test went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The request that the greeting's curl command sends, taken from what was printed.
+fn curl_as_request(printed: &str, address: &str) -> String {
+    let quoted: Vec<_> = printed.split('\'').skip(1).step_by(2).collect();
+    let (body, headers) = quoted.split_last().expect("a body");
+    format!(
+        "POST /mcp HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{}\r\nContent-Length: {}\r\n\r\n{body}",
+        headers.join("\r\n"),
+        body.len()
+    )
+}
+
+#[test]
+fn greeting_shows_a_command_that_works_as_printed() {
+    let mut gateway = Gateway::start(&["--workers", "1"]);
+    let mut printed = String::new();
+    while !printed.contains("Stop with") {
+        let read = gateway.stdout.read_line(&mut printed).expect("readable");
+        assert_ne!(read, 0, "ended after {printed:?}");
+    }
+    assert!(printed.contains(&format!("curl -sN http://{}/mcp", gateway.address)));
+    let answer = gateway.exchange(&curl_as_request(&printed, &gateway.address));
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    for event in ["step 1 of 3", "step 3 of 3", "counted to 3"] {
+        assert!(answer.contains(event), "{event} is missing in {answer}");
+    }
+}
+
+#[test]
+fn health_is_served_and_nothing_else_reaches_the_upstream_prx_13() {
+    let gateway = Gateway::start(&["--upstream", "http://127.0.0.1:9/mcp"]);
+    let get = |path: &str| {
+        gateway.exchange(&format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        ))
+    };
+    assert!(get("/healthz").starts_with("HTTP/1.1 200 OK\r\n"));
+    assert!(get("/mcp/").starts_with("HTTP/1.1 404 Not Found\r\n"));
+    assert!(get("/other").starts_with("HTTP/1.1 404 Not Found\r\n"));
+    assert!(get("/mcp").starts_with("HTTP/1.1 502 Bad Gateway\r\n"));
+}
+
+#[test]
+fn sigterm_stops_it_cleanly_with_a_stream_open() {
+    let gateway = Gateway::start(&[]);
+    let mut stream = gateway.connect();
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"count","arguments":{"steps":2,"delay_ms":0,"gate":"never"},"_meta":{"progressToken":"p","io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
+    let request = format!(
+        "POST /mcp HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+         Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\n\
+         Mcp-Method: tools/call\r\nMcp-Name: count\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut lines = BufReader::new(stream).lines();
+    let is_progress = |line: &str| line.contains("step 1 of 2");
+    assert!(lines.any(|line| is_progress(&line.expect("the stream lives"))));
+
+    gateway.terminate();
+    let (printed, status) = gateway.finish();
+    assert!(status.success(), "{status}");
+    assert!(printed.ends_with("stopped\n"), "{printed}");
+}
+
+#[test]
+fn grace_period_ends_what_does_not_end_itself() {
+    // An upstream that accepts and never answers.
+    let upstream = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}/mcp", upstream.local_addr().expect("bound"));
+    let gateway = Gateway::start(&["--upstream", &url, "--shutdown-grace", "0"]);
+    let mut stream = gateway.connect();
+    let request = "GET /mcp HTTP/1.1\r\nHost: x\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("sent");
+    let _held = upstream.accept().expect("the request goes upstream");
+
+    gateway.terminate();
+    let (printed, status) = gateway.finish();
+    assert!(status.success(), "{status}");
+    assert!(printed.ends_with("stopped\n"), "{printed}");
+}
+
+#[test]
+fn flags_of_layers_to_come_are_refused_by_name() {
+    for (flags, needle) in [
+        (&["--token", "t=alice"][..], "--token is not there yet"),
+        (&["--jwks", "keys.json"], "--jwks is not there yet"),
+        (&["--rate", "5/s"], "--rate is not there yet"),
+        (&["--rules", "r.json"], "--rules is not there yet"),
+        (&["--allow-origin", "https://a"], "--allow-origin is not"),
+        (&["--retain-events", "9"], "--retain-events is not there"),
+        (&["--insecure-no-auth"], "--insecure-no-auth is not there"),
+        (&["--admin", "127.0.0.1:9090"], "--admin is not there yet"),
+        (&["--store", "redis://x"], "--store is not there yet"),
+        (&["--durability", "durable"], "--durability is not there"),
+        (
+            &["--upstream", "http://a/", "--upstream", "http://b/"],
+            "several --upstream",
+        ),
+        (&["--upstream", "https://a/mcp"], "scheme must be http"),
+        (&["--upstream", "/mcp"], "must be an absolute URL"),
+        (&["--workers", "0"], "--workers"),
+        (
+            &["--listen", "0.0.0.0:0"],
+            "refusing to listen on 0.0.0.0:0",
+        ),
+        (&["--listen", "[::]:0"], "refusing to listen on [::]:0"),
+    ] {
+        let output = command().args(flags).output().expect("it runs");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{flags:?} was accepted");
+        assert!(error.contains(needle), "{flags:?}: {error}");
+    }
+}
+
+#[test]
+fn values_that_change_nothing_are_accepted_from_the_start() {
+    let gateway = Gateway::start(&[
+        "--admin",
+        "off",
+        "--store",
+        "memory",
+        "--durability",
+        "live-first",
+        "--keep-alive",
+        "20",
+    ]);
+    gateway.terminate();
+    assert!(gateway.finish().1.success());
+}
+
+#[test]
+fn address_in_use_is_said_so() {
+    let gateway = Gateway::start(&[]);
+    let output = command()
+        .args(["--listen", &gateway.address])
+        .output()
+        .expect("it runs");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(
+        error.contains(&format!("cannot listen on {}", gateway.address)),
+        "{error}"
+    );
+    assert!(error.contains("--listen"), "{error}");
+}
