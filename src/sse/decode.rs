@@ -116,17 +116,19 @@ impl Decoder {
         }
         let mut fields = Fields::NONE;
         let mut line = 0;
-        while let Some(len) = memchr2(CR, LF, &bytes[line..]) {
-            let end = line + len;
-            let next = next_line(bytes, end);
-            if len == 0 {
+        while let Some(&first) = bytes.get(line) {
+            if first == LF || first == CR {
+                let next = next_line(bytes, line);
                 self.check(line)?;
                 self.after_cr = next == bytes.len() && bytes[next - 1] == CR;
                 let raw = chunk.split_to(next);
                 return Ok(Some(Frame::Event(RawEvent::new(raw, fields))));
             }
-            fields.record(bytes, line, end);
-            line = next;
+            let Some(len) = memchr2(CR, LF, &bytes[line..]) else {
+                break;
+            };
+            fields.record(bytes, line, line + len);
+            line = next_line(bytes, line + len);
         }
         self.fields = fields;
         self.line = line;

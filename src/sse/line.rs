@@ -29,7 +29,7 @@ impl Field {
     ///
     /// The value is only located for the four known fields. Names are case-sensitive; a line without
     /// a colon is all name; exactly one space is removed (`SWF-4`).
-    #[inline]
+    #[inline(always)]
     pub(super) fn parse(line: &[u8]) -> (Self, usize) {
         let (field, name) = match line {
             [b'd', b'a', b't', b'a', ..] => (Self::Data, 4),
