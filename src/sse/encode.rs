@@ -113,3 +113,22 @@ fn split_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
         Some(&text[..end])
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_reserved_exactly() {
+        for data in ["", "x", "x\r\ny", "\n\r\r\n"] {
+            for millis in [0, 9, 10, 1000, u64::MAX] {
+                let event = Event::new("", data).and_then(|event| event.with_id("a"));
+                let event = event.expect("legal id");
+                let event = event.with_retry(Duration::from_millis(millis));
+                assert_eq!(event.encode().len(), event.encoded_len());
+            }
+        }
+        let event = Event::retry(Duration::ZERO);
+        assert_eq!(event.encode().len(), event.encoded_len());
+    }
+}
