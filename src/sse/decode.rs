@@ -22,12 +22,10 @@ pub struct Decoder {
     /// The unfinished event or comment line: own memory, because a slice would keep the whole
     /// transport buffer alive. Every byte in here has been scanned.
     held: Vec<u8>,
-    /// What the whole lines in `held` contain.
+    /// What the whole lines of the event in `held` contain.
     fields: Fields,
-    /// Where the unfinished line starts in `held`.
+    /// Where its unfinished line starts in `held`.
     line: usize,
-    /// The last byte was a CR, so an LF that follows belongs to it.
-    after_cr: bool,
     /// How many bytes of a leading byte order mark were seen; `None` after it.
     bom: Option<u8>,
     max_event_bytes: usize,
@@ -52,7 +50,6 @@ impl Decoder {
             held: Vec::new(),
             fields: Fields::NONE,
             line: 0,
-            after_cr: false,
             bom: Some(0),
             max_event_bytes: if max < CEILING { max } else { CEILING },
             failed: false,
@@ -75,19 +72,6 @@ impl Decoder {
         }
         if self.bom.is_some() {
             self.skip_bom(chunk)?;
-        }
-        if self.after_cr
-            && let Some(&first) = chunk.first()
-        {
-            self.after_cr = false;
-            if first == LF {
-                // SWF-3, S02: not an empty line, but the rest of the last terminator.
-                if self.held.is_empty() {
-                    return self.take_comments(chunk, 1);
-                }
-                self.hold(chunk, 1)?;
-                self.line = self.held.len();
-            }
         }
         if self.held.is_empty() {
             self.start(chunk)
@@ -112,7 +96,7 @@ impl Decoder {
     fn start(&mut self, chunk: &mut Bytes) -> Result<Option<Frame>, DecodeError> {
         let bytes: &[u8] = chunk;
         if let Some(b':' | &CR | &LF) = bytes.first() {
-            return self.take_comments(chunk, 0);
+            return self.take_comments(chunk);
         }
         let mut fields = Fields::NONE;
         let mut line = 0;
@@ -120,7 +104,6 @@ impl Decoder {
             if first == LF || first == CR {
                 let next = next_line(bytes, line);
                 self.check(line)?;
-                self.after_cr = next == bytes.len() && bytes[next - 1] == CR;
                 let raw = chunk.split_to(next);
                 return Ok(Some(Frame::Event(RawEvent::new(raw, fields))));
             }
@@ -136,13 +119,11 @@ impl Decoder {
         Ok(None)
     }
 
-    /// Takes the comments and blank lines at the front of `chunk`, the first `end` bytes unseen.
-    fn take_comments(
-        &mut self,
-        chunk: &mut Bytes,
-        mut end: usize,
-    ) -> Result<Option<Frame>, DecodeError> {
+    /// Takes the comments and blank lines at the front of `chunk`. An LF may also be the rest of a
+    /// terminator whose CR has left already; that changes nothing.
+    fn take_comments(&mut self, chunk: &mut Bytes) -> Result<Option<Frame>, DecodeError> {
         let bytes: &[u8] = chunk;
+        let mut end = 0;
         loop {
             match bytes.get(end) {
                 Some(&(CR | LF)) => end = next_line(bytes, end),
@@ -158,7 +139,6 @@ impl Decoder {
             self.hold(chunk, chunk.len())?;
             return Ok(None);
         }
-        self.after_cr = end == bytes.len() && bytes[end - 1] == CR;
         Ok(Some(Frame::Comment(chunk.split_to(end))))
     }
 
@@ -166,6 +146,11 @@ impl Decoder {
     fn resume(&mut self, chunk: &mut Bytes) -> Result<Option<Frame>, DecodeError> {
         // An event starts with a field line, so a colon in front is a comment between events.
         let is_comment = self.held.first() == Some(&b':');
+        if self.held.last() == Some(&CR) && chunk.first() == Some(&LF) {
+            // SWF-3, S02: not an empty line, but the rest of the last terminator.
+            self.hold(chunk, 1)?;
+            self.line = self.held.len();
+        }
         while !chunk.is_empty() {
             let Some(len) = memchr2(CR, LF, chunk) else {
                 self.hold(chunk, chunk.len())?;
@@ -179,9 +164,8 @@ impl Decoder {
             }
             if len == 0 && self.line == self.held.len() {
                 self.append(chunk, next);
-                let fields = mem::replace(&mut self.fields, Fields::NONE);
                 let raw = self.take_held();
-                return Ok(Some(Frame::Event(RawEvent::new(raw, fields))));
+                return Ok(Some(Frame::Event(RawEvent::new(raw, self.fields))));
             }
             self.hold(chunk, next)?;
             let end = self.held.len() - (next - len);
@@ -199,12 +183,10 @@ impl Decoder {
     }
 
     fn append(&mut self, chunk: &mut Bytes, len: usize) {
-        let bytes = &chunk[..len];
-        self.after_cr = len == chunk.len() && bytes.last() == Some(&CR);
         if self.held.capacity() - self.held.len() < len {
             self.grow(len);
         }
-        self.held.extend_from_slice(bytes);
+        self.held.extend_from_slice(&chunk[..len]);
         chunk.advance(len);
     }
 
@@ -217,9 +199,8 @@ impl Decoder {
         self.held.reserve_exact(target - self.held.len());
     }
 
-    /// Hands out what is held, in memory of just that size, and starts afresh.
+    /// Hands out what is held, in memory of just that size.
     fn take_held(&mut self) -> Bytes {
-        self.line = 0;
         Bytes::from(mem::take(&mut self.held).into_boxed_slice())
     }
 
