@@ -96,15 +96,21 @@ impl Role {
         Ok(total)
     }
 
-    /// A line of `smaps_rollup`, such as `Rss` or `Anonymous`, in KiB.
-    pub(crate) fn memory_kib(&self, field: &str) -> Result<f64> {
-        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
-        let line = rollup
-            .lines()
-            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
-            .ok_or("no such field in smaps_rollup")?;
-        let kib = line.split_whitespace().next().ok_or("empty field")?;
-        Ok(kib.parse()?)
+    /// Memory that is in use, in KiB.
+    pub(crate) fn resident_kib(&self) -> Result<f64> {
+        self.memory_kib("smaps_rollup", "Rss:")
+    }
+
+    /// Address space for data, whether it was ever touched or not, in KiB.
+    pub(crate) fn reserved_kib(&self) -> Result<f64> {
+        self.memory_kib("status", "VmData:")
+    }
+
+    fn memory_kib(&self, file: &str, field: &str) -> Result<f64> {
+        let text = fs::read_to_string(format!("/proc/{}/{file}", self.child.id()))?;
+        let value = text.lines().find_map(|line| line.strip_prefix(field));
+        let value = value.and_then(|value| value.split_whitespace().next());
+        Ok(value.ok_or("no such field")?.parse()?)
     }
 }
 
