@@ -92,6 +92,8 @@ pin_project! {
         // What came after the held bytes: trailers or an error. The inner body is over then.
         last: Option<Result<Frame<Bytes>, BodyError>>,
         over: bool,
+        // What has been handed out may lie unwritten in the server.
+        unwritten: bool,
         guard: Guard<Exchange>,
         // Armed while the upstream is silent, and left standing when it speaks: at its deadline it
         // is moved on, so that an event costs a look at the clock, not a change of a timer.
@@ -114,6 +116,8 @@ impl<B: Body<Data = Bytes>> Relay<B> {
             merge: Merge::default(),
             last: None,
             over,
+            // The head.
+            unwritten: true,
             guard,
             deadline: None,
             spoke: None,
@@ -194,6 +198,13 @@ where
         }
         if !this.merge.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(this.merge.take()))));
+        }
+        if *this.unwritten && matches!(this.last, Some(Err(_))) {
+            // hyper's server drops the connection with an error, and what it has not written with
+            // it, be that the head. It writes when there is nothing more to be had.
+            *this.unwritten = false;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         Poll::Ready(this.last.take())
     }

@@ -166,6 +166,22 @@ fn error_comes_after_the_data_before_it() {
 }
 
 #[test]
+fn server_can_write_what_came_before_an_error() {
+    // hyper's server dropped the head and all data with the connection, if the error was there
+    // when it took them.
+    let options = Options {
+        merge: false,
+        ..STREAM
+    };
+    let (mut task, _gauges) = relay(MockBody::new().data("a").error("reset"), options);
+    assert!(assert_ready!(poll(&mut task)).is_some_and(|frame| frame.is_ok()));
+    assert_pending!(poll(&mut task));
+    assert!(task.is_woken());
+    assert!(assert_ready!(poll(&mut task)).is_some_and(|frame| frame.is_err()));
+    ended(&mut task);
+}
+
+#[test]
 fn drop_before_the_end_is_a_cancellation() {
     let (mut task, gauges) = relay(MockBody::new().data("a").stall(), STREAM);
     assert_eq!(data(&mut task), "a");
