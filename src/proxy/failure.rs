@@ -30,6 +30,10 @@ pub(super) enum Failure {
     Redirect,
     /// An event stream in an encoding that nobody asked for.
     Encoded,
+    /// A response in another transfer coding than chunks.
+    ResponseCoding,
+    /// A request in another transfer coding than chunks.
+    RequestCoding,
     /// `Connection` names a field that is not the client's to remove.
     NamesProtected,
     /// CONNECT or TRACE.
@@ -57,6 +61,8 @@ impl Failure {
     const fn answer(&self) -> (StatusCode, i32, &'static str) {
         const BAD_GATEWAY: (StatusCode, i32) = (StatusCode::BAD_GATEWAY, code::BAD_GATEWAY);
         const TIMEOUT: (StatusCode, i32) = (StatusCode::GATEWAY_TIMEOUT, code::GATEWAY_TIMEOUT);
+        const NOT_IMPLEMENTED: (StatusCode, i32) =
+            (StatusCode::NOT_IMPLEMENTED, code::INVALID_REQUEST);
         const BAD_REQUEST: (StatusCode, i32) = (StatusCode::BAD_REQUEST, code::INVALID_REQUEST);
         let ((status, code), message) = match self {
             Self::Connect(_) => (BAD_GATEWAY, "the upstream cannot be reached"),
@@ -66,14 +72,16 @@ impl Failure {
             Self::RequestBody(_) => (BAD_REQUEST, "the request body broke off"),
             Self::Redirect => (BAD_GATEWAY, "the upstream answered with a redirect"),
             Self::Encoded => (BAD_GATEWAY, "the upstream encoded an event stream"),
+            Self::ResponseCoding => (BAD_GATEWAY, "the upstream encoded the transfer"),
+            Self::RequestCoding => (
+                NOT_IMPLEMENTED,
+                "the transfer coding of the request is not understood",
+            ),
             Self::NamesProtected => (
                 BAD_REQUEST,
                 "the Connection field names a field that it must not remove",
             ),
-            Self::Method => (
-                (StatusCode::NOT_IMPLEMENTED, code::INVALID_REQUEST),
-                "the method is not proxied",
-            ),
+            Self::Method => (NOT_IMPLEMENTED, "the method is not proxied"),
         };
         (status, code, message)
     }

@@ -159,6 +159,9 @@ fn relayable(response: Response<Incoming>) -> Result<Response<Incoming>, Failure
     if hop::is_event_stream(headers) && hop::is_encoded(headers) {
         return Err(Failure::Encoded);
     }
+    if hop::is_transfer_coded(headers) {
+        return Err(Failure::ResponseCoding);
+    }
     Ok(response)
 }
 

@@ -87,6 +87,20 @@ pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
     })
 }
 
+/// Whether the body was framed in anything but chunks, which is undone by nobody: the field goes
+/// no further than this hop (RFC 9112 §6.1).
+pub(super) fn is_transfer_coded(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else {
+        return false;
+    };
+    codings.next().is_some()
+        || !coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked")
+}
+
 /// The fields that `Connection` names. Allocates only if it names any.
 fn connection_named(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
