@@ -30,6 +30,7 @@ pub(super) fn to_upstream(
     if named.iter().any(is_protected) {
         return Err(NamesProtected);
     }
+    remove_doubtful_length(headers);
     remove(headers, &named);
     remove_where(headers, |name| {
         // `Expect` has been answered by the server in front of us.
@@ -49,6 +50,7 @@ pub(super) fn to_client(headers: &mut HeaderMap, is_event_stream: bool) {
     for name in named.iter().filter(|name| !is_protected(name)) {
         headers.remove(name);
     }
+    remove_doubtful_length(headers);
     remove_where(headers, is_hop_by_hop);
     if is_event_stream {
         // A proxy in front of us must neither hold events back nor recompress them (SSE-13).
@@ -99,6 +101,21 @@ pub(super) fn is_transfer_coded(headers: &HeaderMap) -> bool {
             .as_bytes()
             .trim_ascii()
             .eq_ignore_ascii_case(b"chunked")
+}
+
+/// Removes a length that is not the body's, because there are chunks, or that the next parser may
+/// read as another, because it is a list (A15, RFC 9112 §6.3). The body tells its own.
+fn remove_doubtful_length(headers: &mut HeaderMap) {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(length) = lengths.next() else {
+        return;
+    };
+    if lengths.next().is_some()
+        || !length.as_bytes().iter().all(u8::is_ascii_digit)
+        || headers.contains_key(TRANSFER_ENCODING)
+    {
+        headers.remove(CONTENT_LENGTH);
+    }
 }
 
 /// The fields that `Connection` names. Allocates only if it names any.

@@ -122,20 +122,31 @@ fn upstreams_hop_by_hop_fields_stay_behind_a15() {
         ("proxy-authenticate", "Basic"),
         ("upgrade", "h2c"),
         ("content-type", "application/json"),
-        ("content-length", "2"),
         ("mcp-session-id", "s1"),
         ("www-authenticate", "Bearer"),
     ]);
     hop::to_client(&mut headers, false);
     let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
     left.sort_unstable();
-    let kept = [
-        "content-length",
-        "content-type",
-        "mcp-session-id",
-        "www-authenticate",
+    assert_eq!(left, ["content-type", "mcp-session-id", "www-authenticate"]);
+}
+
+#[test]
+fn length_crosses_only_if_it_is_one_and_the_bodys_a15() {
+    let chunked = ("transfer-encoding", "chunked");
+    let cases: [(&[(&str, &str)], _); 4] = [
+        (&[("content-length", "2")], true),
+        (&[("content-length", "2"), chunked], false),
+        (&[("content-length", "2"), ("content-length", "2")], false),
+        (&[("content-length", "2, 2")], false),
     ];
-    assert_eq!(left, kept);
+    for (list, kept) in cases {
+        let mut headers = fields(list);
+        hop::to_client(&mut headers, false);
+        assert_eq!(headers.contains_key("content-length"), kept, "{list:?}");
+        let headers = to_upstream(list).expect("nothing protected is named");
+        assert_eq!(headers.contains_key("content-length"), kept, "{list:?}");
+    }
 }
 
 #[test]
