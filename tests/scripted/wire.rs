@@ -152,14 +152,14 @@ impl Wire {
 
     async fn read_chunks(&mut self, message: &mut Received) -> Option<()> {
         loop {
-            let line = self.read_until("\r\n").await?;
-            let len = usize::from_str_radix(line.trim_end(), 16).expect("a chunk's size");
-            if len == 0 {
+            let (data, is_whole) = self.read_chunk().await?;
+            message.body.extend_from_slice(&data);
+            if !is_whole {
+                return None;
+            }
+            if data.is_empty() {
                 break;
             }
-            let data = self.read(len).await;
-            message.body.extend_from_slice(&data);
-            self.read_until("\r\n").await?;
         }
         loop {
             let line = self.read_until("\r\n").await?;
@@ -168,6 +168,18 @@ impl Wire {
             }
             message.trailers += &line;
         }
+    }
+
+    /// Reads one chunk, and whether it is whole; of the last one, the line with its size.
+    pub(crate) async fn read_chunk(&mut self) -> Option<(Vec<u8>, bool)> {
+        let line = self.read_until("\r\n").await?;
+        let len = usize::from_str_radix(line.trim_end(), 16).expect("a chunk's size");
+        if len == 0 {
+            return Some((Vec::new(), true));
+        }
+        let data = self.read(len).await;
+        let is_whole = self.read_until("\r\n").await.is_some();
+        Some((data, is_whole))
     }
 
     fn take(&mut self, len: usize) -> Vec<u8> {
