@@ -16,6 +16,7 @@ use shadowcat::{
     proxy::{Gauges, ReverseProxyBuilder, UpstreamBody},
 };
 use tokio::task::JoinHandle;
+use tokio_test::assert_pending;
 use tower::ServiceExt;
 
 /// Short, since tests wait for it; nothing depends on how long it is.
@@ -261,6 +262,44 @@ async fn event_stream_outlives_the_silence_that_ends_other_bodies_can_4() {
         let rest = rest.await.expect("no panic");
         assert_relayed(&rest, "data: 2\n\n", End::Clean);
         assert_eq!(outcomes(&gauges), [0, 1, 1, 0]);
+    })
+    .await;
+}
+
+/// What a client does not take is not the upstream's silence.
+#[tokio::test]
+async fn body_that_is_not_read_is_not_idle() {
+    guarded(async {
+        let mut peer = ScriptedPeer::bind().await;
+        let service = builder(&peer).with_idle_timeout(Some(SHORT)).build();
+
+        let call = tokio::spawn(service.clone().oneshot(post(CALL)));
+        let mut upstream = peer.accept().await;
+        upstream.read_message().await;
+        upstream
+            .write(format!("{JSON}Content-Length: 6\r\n\r\nab"))
+            .await;
+        let Ok(response) = call.await.expect("no panic");
+        let mut body = tokio_test::task::spawn(Box::pin(response.into_body()));
+        assert_eq!(read_exactly(&mut *body, 2).await, b"ab");
+        assert_pending!(body.enter(|cx, body| body.poll_frame(cx)));
+        upstream.write("cd").await;
+
+        // Longer than the time that is allowed: another exchange begins and is ended by it.
+        let call = tokio::spawn(service.oneshot(post(CALL)));
+        let mut silent = peer.accept().await;
+        silent.read_message().await;
+        silent
+            .write(format!("{JSON}Content-Length: 2\r\n\r\n"))
+            .await;
+        let Ok(response) = call.await.expect("no panic");
+        assert_relayed(&relayed(response.into_body()).await, "", End::Idle);
+
+        assert_eq!(read_exactly(&mut *body, 2).await, b"cd");
+        upstream.write("ef").await;
+        // So that no time is counted from here on.
+        scripted::settle().await;
+        assert_relayed(&relayed(body.into_inner()).await, "ef", End::Clean);
     })
     .await;
 }

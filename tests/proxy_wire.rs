@@ -214,8 +214,9 @@ async fn silence_that_lasts_too_long_leaves_no_clean_end() {
             gauges,
             ..
         } = Exchange::with(builder, peer, &raw_post(CALL)).await;
-        upstream.write(HEAD).await;
-        upstream.write(chunk("data: 1\n\n")).await;
+        upstream
+            .write(HEAD.to_owned() + &chunk("data: 1\n\n"))
+            .await;
         client.read_head().await;
         assert_eq!(client.closed().await, chunk("data: 1\n\n").as_bytes());
         upstream.closed().await;
