@@ -1,20 +1,21 @@
 //! Accepts connections and serves them until told to stop.
 
-use std::{future::Future, io, net::SocketAddr, pin::pin, time::Duration};
+use std::{collections::HashMap, future::Future, io, net::SocketAddr, pin::pin, time::Duration};
 
 use http::{Request, Response};
 use http_body::Body;
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
+    server::graceful::GracefulConnection,
     service::TowerToHyperService,
 };
 use shadowcat::peer::PeerAddr;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
-    task::JoinSet,
+    sync::oneshot,
+    task::{self, JoinSet},
     time::{sleep, timeout},
 };
 use tower::{Service, util::MapRequest};
@@ -54,14 +55,16 @@ where
     B::Error: std::error::Error + Send + Sync,
     F: Future<Output = ()>,
 {
-    let graceful = GracefulShutdown::new();
-    let mut connections = JoinSet::new();
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_header_size(MAX_HEAD_BYTES);
+    let mut connections = Connections::default();
     let mut stop = pin!(stop);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            // A finished connection is forgotten at once; a panic in it ends only that one.
-            Some(_finished) = connections.join_next() => continue,
+            () = connections.ended() => continue,
             () = &mut stop => break,
         };
         let (stream, peer) = match accepted {
@@ -77,28 +80,67 @@ where
             tracing::debug!(%error, "the client is gone already");
             continue;
         }
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_header_size(MAX_HEAD_BYTES)
-            .serve_connection(
-                TokioIo::new(stream),
-                TowerToHyperService::new(with_peer(service.clone(), peer)),
-            );
-        let connection = graceful.watch(connection);
-        connections.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection ended");
-            }
-        });
+        let service = TowerToHyperService::new(with_peer(service.clone(), peer));
+        connections.spawn(http.serve_connection(TokioIo::new(stream), service));
     }
     // Closes the socket: new clients are refused by the kernel from here on.
     drop(listener);
-    if timeout(options.grace, graceful.shutdown()).await.is_err() {
-        tracing::info!(open = connections.len(), "grace period over, closing");
-    }
-    connections.shutdown().await;
+    connections.drain(options.grace).await;
     Ok(())
+}
+
+/// The open connections.
+#[derive(Default)]
+struct Connections {
+    tasks: JoinSet<()>,
+    /// Tells each to take no further request. One channel per connection, because a look at it
+    /// costs each poll of the connection less than a look at a channel that all share.
+    stops: HashMap<task::Id, oneshot::Sender<()>>,
+}
+
+impl Connections {
+    fn spawn<C>(&mut self, connection: C)
+    where
+        C: GracefulConnection<Error: std::error::Error + Send> + Send + 'static,
+    {
+        let (stop, stopped) = oneshot::channel();
+        let task = self.tasks.spawn(async move {
+            let mut connection = pin!(connection);
+            let result = tokio::select! {
+                biased;
+                result = connection.as_mut() => result,
+                _ = stopped => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = result {
+                tracing::debug!(%error, "connection ended");
+            }
+        });
+        self.stops.insert(task.id(), stop);
+    }
+
+    /// Forgets the next connection that ends, by itself or by a panic; waits while there is none.
+    async fn ended(&mut self) {
+        let id = match self.tasks.join_next_with_id().await {
+            Some(Ok((id, ()))) => id,
+            Some(Err(panicked)) => panicked.id(),
+            None => return std::future::pending().await,
+        };
+        self.stops.remove(&id);
+    }
+
+    /// Lets each finish the request that it is at, within `grace`.
+    async fn drain(mut self, grace: Duration) {
+        // A connection whose sender is dropped takes no further request.
+        self.stops.clear();
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(grace, all).await.is_err() {
+            tracing::info!(open = self.tasks.len(), "grace period over, closing");
+            self.tasks.shutdown().await;
+        }
+    }
 }
 
 /// Tells every layer who sent the request.

@@ -43,7 +43,8 @@ pin_project! {
             next: Option<Reading<S>>,
             #[pin]
             collect: Collect<B>,
-            // Started only when the body lets us wait.
+            // A body that came with its head is there on the second look, and needs no timer.
+            has_waited: bool,
             #[pin]
             deadline: Option<Sleep>,
         },
@@ -71,6 +72,7 @@ impl<S, B, F> ResponseFuture<S, B, F> {
             state: State::Reading {
                 next: Some(next),
                 collect,
+                has_waited: false,
                 deadline: None,
             },
         }
@@ -105,6 +107,7 @@ where
                 StateProj::Reading {
                     next,
                     collect,
+                    has_waited,
                     mut deadline,
                 } => {
                     let Poll::Ready(read) = collect.poll(cx) else {
@@ -112,6 +115,11 @@ where
                         let Some(timeout) = waiting.read_timeout else {
                             return Poll::Pending;
                         };
+                        if !*has_waited {
+                            *has_waited = true;
+                            cx.waker().wake_by_ref();
+                            return Poll::Pending;
+                        }
                         if deadline.is_none() {
                             deadline.set(Some(sleep(timeout)));
                         }

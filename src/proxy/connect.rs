@@ -8,10 +8,11 @@ use std::{
 };
 
 use http::Uri;
-use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
-use tokio::{net::TcpStream, time::timeout};
+use hyper_util::client::legacy::connect::HttpConnector;
+use tokio::time::timeout;
 use tower_service::Service;
 
+use super::stream::UpstreamStream;
 use crate::BoxError;
 
 /// Connects within a time that includes the name's resolution.
@@ -49,7 +50,7 @@ impl Connector {
 }
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<TcpStream>;
+    type Response = UpstreamStream;
     type Error = BoxError;
     // One box per connection, which hyper-util's own connector has as well.
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
@@ -62,7 +63,7 @@ impl Service<Uri> for Connector {
         let connecting = timeout(self.timeout, self.http.call(uri));
         Box::pin(async move {
             match connecting.await {
-                Ok(connected) => connected.map_err(Into::into),
+                Ok(connected) => Ok(UpstreamStream::new(connected?)),
                 Err(_elapsed) => Err(ConnectTimeout(()).into()),
             }
         })

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Response, StatusCode, Version};
+use http::{Response, StatusCode, Version, response::Parts};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use pin_project_lite::pin_project;
@@ -136,8 +136,11 @@ impl Waiting {
             mut guard,
             config,
         } = self;
-        match head.and_then(relayable) {
-            Ok(response) => relay(response, guard, config),
+        match head.and_then(|response| relay(response, config)) {
+            Ok((parts, body, options)) => {
+                let body = UpstreamBody::new(body, options, guard);
+                Response::from_parts(parts, ResponseBody::inner(body))
+            }
             Err(failure) => {
                 guard.fail();
                 refuse(&failure, &recipient)
@@ -146,36 +149,28 @@ impl Waiting {
     }
 }
 
-/// Sorts out what must not reach the client as it is.
-fn relayable(response: Response<Incoming>) -> Result<Response<Incoming>, Failure> {
-    let status = response.status();
+/// Makes the upstream's answer the client's, or sorts out what must not reach it.
+fn relay(
+    response: Response<Incoming>,
+    config: Config,
+) -> Result<(Parts, Incoming, Options), Failure> {
+    let (mut parts, body) = response.into_parts();
     // Not followed: it would carry credentials to wherever the upstream says (PRX-4, B56).
-    if status == StatusCode::SWITCHING_PROTOCOLS
-        || (status.is_redirection() && status != StatusCode::NOT_MODIFIED)
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS
+        || (parts.status.is_redirection() && parts.status != StatusCode::NOT_MODIFIED)
     {
         return Err(Failure::Redirect);
     }
-    let headers = response.headers();
-    if hop::is_event_stream(headers) && hop::is_encoded(headers) {
+    let is_event_stream = hop::is_event_stream(&parts.headers);
+    if is_event_stream && hop::is_encoded(&parts.headers) {
         return Err(Failure::Encoded);
     }
-    if hop::is_transfer_coded(headers) {
+    if hop::is_transfer_coded(&parts.headers) {
         return Err(Failure::ResponseCoding);
     }
-    Ok(response)
-}
-
-fn relay(
-    response: Response<Incoming>,
-    guard: Guard<Exchange>,
-    config: Config,
-) -> Response<ResponseBody<UpstreamBody>> {
-    let (mut parts, body) = response.into_parts();
-    let is_event_stream = hop::is_event_stream(&parts.headers);
     hop::to_client(&mut parts.headers, is_event_stream);
-    // The version is a matter of each connection, and so is what the connector left here.
+    // The version is a matter of each connection.
     parts.version = Version::default();
-    parts.extensions.clear();
     let options = Options {
         is_event_stream,
         merge: config.merge,
@@ -185,8 +180,7 @@ fn relay(
             config.idle_timeout
         },
     };
-    let body = UpstreamBody::new(body, options, guard);
-    Response::from_parts(parts, ResponseBody::inner(body))
+    Ok((parts, body, options))
 }
 
 fn refuse(failure: &Failure, recipient: &Recipient) -> Response<ResponseBody<UpstreamBody>> {

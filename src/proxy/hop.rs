@@ -4,9 +4,8 @@ use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
         ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING,
-        CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, ORIGIN, PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
-        WWW_AUTHENTICATE,
+        CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, ORIGIN, SET_COOKIE, TRANSFER_ENCODING,
+        VIA, WWW_AUTHENTICATE,
     },
 };
 
@@ -26,32 +25,39 @@ pub(super) fn to_upstream(
     headers: &mut HeaderMap,
     host: &HeaderValue,
 ) -> Result<(), NamesProtected> {
-    let named = connection_named(headers);
-    if named.iter().any(is_protected) {
-        return Err(NamesProtected);
-    }
     remove_doubtful_length(headers);
-    remove(headers, &named);
-    remove_where(headers, |name| {
+    let stays_behind = |name: &HeaderName| {
         // `Expect` has been answered by the server in front of us.
-        is_hop_by_hop(name) || name == EXPECT || is_forwarding(name)
-    });
+        is_hop_by_hop(name.as_str()) || is_forwarding(name.as_str()) || *name == EXPECT
+    };
+    if headers.keys().any(stays_behind) {
+        let named = connection_named(headers);
+        if named.iter().any(is_protected) {
+            return Err(NamesProtected);
+        }
+        remove(headers, &named);
+        remove_where(headers, stays_behind);
+    }
     headers.insert(HOST, host.clone());
     // What has to be read on the way, or in a replay, must not be compressed (PRX-3).
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    // A gateway's duty (RFC 9110 §7.6.3).
     headers.append(VIA, HeaderValue::from_static("1.1 shadowcat"));
     Ok(())
 }
 
 /// Makes an upstream's header fields the client's.
 pub(super) fn to_client(headers: &mut HeaderMap, is_event_stream: bool) {
-    let named = connection_named(headers);
-    // Nothing here is the upstream's to withhold, so what it may not name is simply kept.
-    for name in named.iter().filter(|name| !is_protected(name)) {
-        headers.remove(name);
-    }
     remove_doubtful_length(headers);
-    remove_where(headers, is_hop_by_hop);
+    let stays_behind = |name: &HeaderName| is_hop_by_hop(name.as_str());
+    if headers.keys().any(stays_behind) {
+        let named = connection_named(headers);
+        // Nothing here is the upstream's to withhold: what it may not name is simply kept.
+        for name in named.iter().filter(|name| !is_protected(name)) {
+            headers.remove(name);
+        }
+        remove_where(headers, stays_behind);
+    }
     if is_event_stream {
         // A proxy in front of us must neither hold events back nor recompress them (SSE-13).
         headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
@@ -67,7 +73,9 @@ pub(super) fn to_client(headers: &mut HeaderMap, is_event_stream: bool) {
 
 /// Takes out of trailers what has a meaning only in a header section (A19).
 pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
-    remove_where(trailers, |name| is_hop_by_hop(name) || is_protected(name));
+    remove_where(trailers, |name| {
+        is_hop_by_hop(name.as_str()) || is_protected(name)
+    });
 }
 
 /// Whether the response is a stream of server-sent events (SWF-1).
@@ -132,23 +140,27 @@ fn connection_named(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    *name == CONNECTION
-        || *name == TRANSFER_ENCODING
-        || *name == TE
-        || *name == TRAILER
-        || *name == UPGRADE
-        || *name == PROXY_AUTHENTICATE
-        || *name == PROXY_AUTHORIZATION
-        || matches!(
-            name.as_str(),
-            "keep-alive" | "proxy-connection" | "proxy-authentication-info" | "http2-settings"
-        )
+// Compared as text: a chain of comparisons with header constants costs more than the strings.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-authentication-info"
+    )
 }
 
 /// Who the client is, is ours to say: a client's own word is dropped.
-fn is_forwarding(name: &HeaderName) -> bool {
-    *name == FORWARDED || name.as_str().starts_with("x-forwarded-") || name.as_str() == "x-real-ip"
+fn is_forwarding(name: &str) -> bool {
+    matches!(name, "forwarded" | "x-real-ip") || name.starts_with("x-forwarded-")
 }
 
 /// Fields that a policy, the routing or the framing depends on.
@@ -165,7 +177,7 @@ fn is_protected(name: &HeaderName) -> bool {
         CONTENT_ENCODING,
     ];
     LISTED.contains(name)
-        || is_forwarding(name)
+        || is_forwarding(name.as_str())
         || name.as_str().starts_with("mcp-")
         || *name == crate::header::LAST_EVENT_ID
 }

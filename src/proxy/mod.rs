@@ -107,6 +107,7 @@ mod gauges;
 mod hop;
 mod merge;
 mod service;
+mod stream;
 mod target;
 
 pub use self::{
