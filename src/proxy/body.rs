@@ -8,13 +8,13 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{
     body_error::BodyError,
-    gauges::Exchange,
+    driven::Driven,
+    gauges::Ended,
     hop,
     merge::{Merge, Push},
 };
@@ -28,7 +28,7 @@ pin_project! {
     /// upstream.
     pub struct UpstreamBody {
         #[pin]
-        relay: Relay<Incoming>,
+        relay: Relay<Driven>,
     }
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Options {
 }
 
 impl UpstreamBody {
-    pub(super) fn new(body: Incoming, options: Options, guard: Guard<Exchange>) -> Self {
+    pub(super) fn new(body: Driven, options: Options, guard: Guard<Ended>) -> Self {
         Self {
             relay: Relay::new(body, options, guard),
         }
@@ -94,7 +94,7 @@ pin_project! {
         over: bool,
         // What has been handed out may lie unwritten in the server.
         unwritten: bool,
-        guard: Guard<Exchange>,
+        guard: Guard<Ended>,
         // Armed while the upstream is silent, and left standing when it speaks: at its deadline it
         // is moved on, so that an event costs a look at the clock, not a change of a timer.
         #[pin]
@@ -104,7 +104,7 @@ pin_project! {
 }
 
 impl<B: Body<Data = Bytes>> Relay<B> {
-    pub(super) fn new(inner: B, options: Options, mut guard: Guard<Exchange>) -> Self {
+    pub(super) fn new(inner: B, options: Options, mut guard: Guard<Ended>) -> Self {
         // hyper does not poll a body that is over from the start.
         let over = inner.is_end_stream();
         if over {
@@ -189,10 +189,7 @@ where
                     this.guard.fail();
                     *this.last = Some(Err(BodyError::idle(idle)));
                 }
-                Poll::Pending if this.merge.should_yield() => {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
+                // Nothing more is there, and what is held waits for nobody.
                 Poll::Pending => break,
             }
         }

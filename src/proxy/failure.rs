@@ -3,10 +3,10 @@
 use std::{error::Error, fmt};
 
 use http::StatusCode;
-use hyper_util::client::legacy;
 
-use super::connect::ConnectTimeout;
+use super::connection::ConnectError;
 use crate::{
+    BoxError,
     jsonrpc::{ErrorObject, code},
     refusal::Refusal,
 };
@@ -17,15 +17,15 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum Failure {
     /// No connection.
-    Connect(legacy::Error),
+    Connect(BoxError),
     /// No connection in time.
     ConnectTimeout,
     /// A connection, but no head in time.
     HeadTimeout,
     /// The connection ended, or said something that is not HTTP, before the head was complete.
-    NoHead(legacy::Error),
+    NoHead(hyper::Error),
     /// The client's request body broke off while it was forwarded.
-    RequestBody(legacy::Error),
+    RequestBody(hyper::Error),
     /// A redirect, or a switch of protocols, which the proxy does not follow.
     Redirect,
     /// An event stream in an encoding that nobody asked for.
@@ -40,19 +40,23 @@ pub(super) enum Failure {
     Method,
 }
 
-impl From<legacy::Error> for Failure {
-    fn from(error: legacy::Error) -> Self {
-        if error.is_connect() {
-            return if has_cause::<ConnectTimeout>(&error) {
-                Self::ConnectTimeout
-            } else {
-                Self::Connect(error)
-            };
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Failed(error) => Self::Connect(error),
+            ConnectError::TimedOut => Self::ConnectTimeout,
         }
-        if cause::<hyper::Error>(&error).is_some_and(hyper::Error::is_user) {
-            return Self::RequestBody(error);
+    }
+}
+
+impl From<hyper::Error> for Failure {
+    fn from(error: hyper::Error) -> Self {
+        // The only user in this is the request's body.
+        if error.is_user() {
+            Self::RequestBody(error)
+        } else {
+            Self::NoHead(error)
         }
-        Self::NoHead(error)
     }
 }
 
@@ -104,24 +108,9 @@ impl fmt::Display for Failure {
 impl Error for Failure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Connect(error) | Self::NoHead(error) | Self::RequestBody(error) => Some(error),
+            Self::Connect(error) => Some(error.as_ref()),
+            Self::NoHead(error) | Self::RequestBody(error) => Some(error),
             _ => None,
         }
     }
-}
-
-/// The first cause of type `E` behind `error`.
-fn cause<E: Error + 'static>(error: &dyn Error) -> Option<&E> {
-    let mut next = error.source();
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
-}
-
-fn has_cause<E: Error + 'static>(error: &dyn Error) -> bool {
-    cause::<E>(error).is_some()
 }

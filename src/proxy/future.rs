@@ -5,23 +5,25 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use http::{Response, StatusCode, Version, response::Parts};
+use http_body::Body;
 use hyper::body::Incoming;
-use hyper_util::client::legacy;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
 use super::{
     body::{Options, UpstreamBody},
+    driven::Driven,
+    exchange::Exchange,
     failure::Failure,
-    gauges::Exchange,
+    gauges::Ended,
     hop,
     service::Config,
 };
 use crate::{
+    BoxError,
     body::ResponseBody,
     outcome::Guard,
     refusal::{Recipient, Refusal},
@@ -32,21 +34,21 @@ pin_project! {
     ///
     /// Dropped, it drops the exchange with the upstream, also while that is silent.
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture {
+    pub struct ResponseFuture<B> {
         #[pin]
-        state: State,
+        state: State<B>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State {
+    enum State<B> {
         Waiting {
-            call: legacy::ResponseFuture,
-            timeout: Option<Duration>,
+            exchange: Exchange<B>,
             // Started only when the upstream lets us wait.
             #[pin]
             deadline: Option<Sleep>,
+            // Taken when the head is there.
             waiting: Option<Waiting>,
         },
         Refused {
@@ -56,21 +58,22 @@ pin_project! {
     }
 }
 
-/// What is needed when the head is there.
-pub(super) struct Waiting {
-    pub(super) recipient: Recipient,
-    pub(super) guard: Guard<Exchange>,
-    pub(super) config: Config,
+struct Waiting {
+    recipient: Recipient,
+    guard: Guard<Ended>,
 }
 
-impl ResponseFuture {
-    pub(super) const fn waiting(call: legacy::ResponseFuture, waiting: Waiting) -> Self {
+impl<B> ResponseFuture<B> {
+    pub(super) const fn waiting(
+        exchange: Exchange<B>,
+        recipient: Recipient,
+        guard: Guard<Ended>,
+    ) -> Self {
         Self {
             state: State::Waiting {
-                call,
-                timeout: waiting.config.head_timeout,
+                exchange,
                 deadline: None,
-                waiting: Some(waiting),
+                waiting: Some(Waiting { recipient, guard }),
             },
         }
     }
@@ -85,22 +88,23 @@ impl ResponseFuture {
     }
 }
 
-impl Future for ResponseFuture {
+impl<B> Future for ResponseFuture<B>
+where
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
     type Output = Result<Response<ResponseBody<UpstreamBody>>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             StateProj::Waiting {
-                call,
-                timeout,
+                exchange,
                 mut deadline,
                 waiting,
             } => {
-                let head = match Pin::new(call).poll(cx) {
-                    Poll::Ready(Ok(response)) => Ok(response),
-                    Poll::Ready(Err(error)) => Err(Failure::from(error)),
+                let answer = match exchange.poll(cx) {
+                    Poll::Ready(answer) => answer,
                     Poll::Pending => {
-                        let Some(timeout) = *timeout else {
+                        let Some(timeout) = exchange.config().head_timeout else {
                             return Poll::Pending;
                         };
                         if deadline.is_none() {
@@ -115,8 +119,24 @@ impl Future for ResponseFuture {
                 };
                 // A fired or spent timer is not kept while the body lives.
                 deadline.set(None);
-                let waiting = waiting.take().expect("polled after completion");
-                Poll::Ready(Ok(waiting.answer(head)))
+                let Waiting {
+                    recipient,
+                    mut guard,
+                } = waiting.take().expect("polled after completion");
+                let relayed = answer.and_then(|(response, connection)| {
+                    let (parts, body, options) = relay(response, exchange.config())?;
+                    Ok((parts, Driven::new(body, connection, cx), options))
+                });
+                Poll::Ready(Ok(match relayed {
+                    Ok((parts, body, options)) => {
+                        let body = UpstreamBody::new(body, options, guard);
+                        Response::from_parts(parts, ResponseBody::inner(body))
+                    }
+                    Err(failure) => {
+                        guard.fail();
+                        refuse(&failure, &recipient)
+                    }
+                }))
             }
             StateProj::Refused { failure, recipient } => {
                 let failure = failure.take().expect("polled after completion");
@@ -126,33 +146,10 @@ impl Future for ResponseFuture {
     }
 }
 
-impl Waiting {
-    fn answer(
-        self,
-        head: Result<Response<Incoming>, Failure>,
-    ) -> Response<ResponseBody<UpstreamBody>> {
-        let Self {
-            recipient,
-            mut guard,
-            config,
-        } = self;
-        match head.and_then(|response| relay(response, config)) {
-            Ok((parts, body, options)) => {
-                let body = UpstreamBody::new(body, options, guard);
-                Response::from_parts(parts, ResponseBody::inner(body))
-            }
-            Err(failure) => {
-                guard.fail();
-                refuse(&failure, &recipient)
-            }
-        }
-    }
-}
-
 /// Makes the upstream's answer the client's, or sorts out what must not reach it.
 fn relay(
     response: Response<Incoming>,
-    config: Config,
+    config: &Config,
 ) -> Result<(Parts, Incoming, Options), Failure> {
     let (mut parts, body) = response.into_parts();
     // Not followed: it would carry credentials to wherever the upstream says (PRX-4, B56).
@@ -189,7 +186,7 @@ fn refuse(failure: &Failure, recipient: &Recipient) -> Response<ResponseBody<Ups
     Refusal::from(failure).into_response(recipient)
 }
 
-impl fmt::Debug for ResponseFuture {
+impl<B> fmt::Debug for ResponseFuture<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Waiting { .. } => "Waiting",

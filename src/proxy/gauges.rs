@@ -24,7 +24,7 @@ struct Counters {
 
 /// Counts the end of one exchange.
 #[derive(Debug)]
-pub(super) struct Exchange(Arc<Counters>);
+pub(super) struct Ended(Arc<Counters>);
 
 impl Gauges {
     /// Exchanges that are not over.
@@ -53,13 +53,13 @@ impl Gauges {
         self.counters.cancelled.load(Relaxed)
     }
 
-    pub(super) fn start(&self) -> Guard<Exchange> {
+    pub(super) fn start(&self) -> Guard<Ended> {
         self.counters.started.fetch_add(1, Relaxed);
-        Guard::new(Exchange(Arc::clone(&self.counters)))
+        Guard::new(Ended(Arc::clone(&self.counters)))
     }
 }
 
-impl OnOutcome for Exchange {
+impl OnOutcome for Ended {
     fn on_outcome(self, outcome: Outcome) {
         let Counters {
             started: _,

@@ -2,19 +2,14 @@ use bytes::Bytes;
 
 /// Joins small frames, so that one write carries many events.
 ///
-/// hyper's client hands over one chunk at a time, through a slot that its connection task refills
-/// only when it runs again. A body that answers each chunk with a frame therefore costs its
-/// server one write per event. `Merge` holds a frame back while the body lets the other tasks run
-/// a bounded number of times, never for a length of time; what came alone leaves uncopied.
+/// A connection hands over one chunk of its body at a time, and a server writes each frame on its
+/// own. So a frame is held for as long as the next one is there already: its owner pushes until
+/// its source has nothing more, and then takes what is held.
 #[derive(Debug, Default)]
 pub(super) struct Merge {
     held: Held,
     /// How many frames are held.
     frames: u8,
-    /// Polls in vain since the last frame came.
-    polls: u8,
-    /// Frames in a row that nothing joined.
-    alone: u8,
 }
 
 #[derive(Debug, Default)]
@@ -38,8 +33,7 @@ impl Merge {
     /// The longest frame that is put together. Above it, nothing more is saved.
     pub(super) const MAX_BYTES: usize = 32 * 1024;
 
-    /// The most frames that are joined. Each may let every other task run once, so this is what
-    /// bounds how long the first of them waits when all streams are busy.
+    /// The most frames that are joined, so that a stream of tiny ones lets others run.
     pub(super) const MAX_FRAMES: u8 = 128;
 
     /// A frame of this length is worth a write of its own.
@@ -49,27 +43,10 @@ impl Merge {
     /// more, a whole frame is reserved at once, because growing step by step copies it all again.
     const FIRST_COPY: usize = 4 * 1024;
 
-    /// How often in a row the other tasks are let run without a new frame having come. hyper's
-    /// server polls a body twice before it lets them, so one would be none, and four are two.
-    const MAX_POLLS: u8 = 4;
-
-    /// After this many frames that nothing joined, the next leave at once, ...
-    const PACED: u8 = 4;
-
-    /// ... but for one in so many, which looks whether the stream has become fast.
-    const PROBE: u8 = 8;
-
     pub(super) fn push(&mut self, data: Bytes) -> Push {
-        self.polls = 0;
         let is_full = self.frames == Self::MAX_FRAMES || self.len() + data.len() > Self::MAX_BYTES;
         match &mut self.held {
             Held::Nothing if data.is_empty() || data.len() >= Self::LARGE => {
-                return Push::Full(data);
-            }
-            Held::Nothing
-                if self.alone >= Self::PACED && !self.alone.is_multiple_of(Self::PROBE) =>
-            {
-                self.alone = self.alone.wrapping_add(1);
                 return Push::Full(data);
             }
             Held::Nothing => self.held = Held::One(data),
@@ -106,45 +83,25 @@ impl Merge {
         }
     }
 
-    /// Whether the other tasks should run once more before what is held leaves.
-    pub(super) const fn should_yield(&mut self) -> bool {
-        let should = self.polls < Self::MAX_POLLS;
-        self.polls += should as u8;
-        should
-    }
-
     /// All that is held.
     pub(super) fn take(&mut self) -> Bytes {
-        self.polls = 0;
         self.frames = 0;
         match std::mem::take(&mut self.held) {
             Held::Nothing => Bytes::new(),
-            Held::One(data) => {
-                self.alone = self.alone.wrapping_add(1);
-                data
-            }
-            Held::Joined(joined) => {
-                self.alone = 0;
-                joined.into()
-            }
+            Held::One(data) => data,
+            Held::Joined(joined) => joined.into(),
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.held.len()
+    pub(super) const fn len(&self) -> usize {
+        match &self.held {
+            Held::Nothing => 0,
+            Held::One(data) => data.len(),
+            Held::Joined(joined) => joined.len(),
+        }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
         matches!(self.held, Held::Nothing)
-    }
-}
-
-impl Held {
-    fn len(&self) -> usize {
-        match self {
-            Self::Nothing => 0,
-            Self::One(data) => data.len(),
-            Self::Joined(joined) => joined.len(),
-        }
     }
 }

@@ -79,11 +79,11 @@
 //!
 //! # Merging
 //!
-//! Small frames that are there already leave as one frame of at most 32 KiB, so that a fast stream
-//! costs its client's connection one write for many events. No byte waits for one that is still to
-//! come: while it holds something, the body lets the other tasks of the runtime run a bounded
-//! number of times, and never waits for a timer or for the upstream. A frame that comes alone
-//! leaves uncopied. [`ReverseProxyBuilder::with_merging`] turns it off.
+//! Small frames that have arrived already leave as one frame of at most 32 KiB, so that a fast
+//! stream costs its client's connection one write for many events. The body drives its own
+//! connection to the upstream, so it knows what has arrived: no byte waits for one that is still
+//! to come, nor for a timer or another task. A frame that comes alone leaves uncopied.
+//! [`ReverseProxyBuilder::with_merging`] turns it off.
 //!
 //! # Cancellation
 //!
@@ -100,14 +100,16 @@
 
 mod body;
 mod body_error;
-mod connect;
+mod connection;
+mod driven;
+mod exchange;
 mod failure;
 mod future;
 mod gauges;
 mod hop;
 mod merge;
+mod pool;
 mod service;
-mod stream;
 mod target;
 
 pub use self::{

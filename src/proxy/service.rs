@@ -1,27 +1,24 @@
 use std::{
     convert::Infallible,
-    fmt,
+    fmt, mem,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::{Method, Request, Response, Uri, Version};
 use http_body::Body;
-use hyper_util::{
-    client::legacy::Client,
-    rt::{TokioExecutor, TokioTimer},
-};
 use tower_service::Service;
 
 use super::{
     UpstreamBody,
-    connect::Connector,
+    connection::Connector,
+    exchange::{Client, Exchange},
     failure::Failure,
-    future::{ResponseFuture, Waiting},
+    future::ResponseFuture,
     gauges::Gauges,
     hop,
+    pool::Pool,
     target::{Target, UpstreamUrlError},
 };
 use crate::{BoxError, body::ResponseBody, message::Message, refusal::Recipient};
@@ -30,14 +27,7 @@ use crate::{BoxError, body::ResponseBody, message::Message, refusal::Recipient};
 ///
 /// `B` is the type of the request's body. See the [module docs](crate::proxy).
 pub struct ReverseProxy<B> {
-    shared: Arc<Shared<B>>,
-}
-
-struct Shared<B> {
-    client: Client<Connector, B>,
-    target: Target,
-    config: Config,
-    gauges: Gauges,
+    client: Arc<Client<B>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +35,7 @@ pub(super) struct Config {
     connect_timeout: Duration,
     tcp_keep_alive: Duration,
     max_idle_connections: usize,
+    pool_idle_timeout: Duration,
     pub(super) head_timeout: Option<Duration>,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) stream_idle_timeout: Option<Duration>,
@@ -101,6 +92,12 @@ impl ReverseProxyBuilder {
         self
     }
 
+    /// How long an idle connection is kept. 90 s by default.
+    pub const fn with_pool_idle_timeout(mut self, timeout: Duration) -> Self {
+        self.config.pool_idle_timeout = timeout;
+        self
+    }
+
     /// Whether frames that are there already are joined into one. On by default; off, each frame
     /// of the upstream is a frame, and so a write, of its own.
     pub const fn with_merging(mut self, merge: bool) -> Self {
@@ -110,25 +107,13 @@ impl ReverseProxyBuilder {
 
     /// Builds the proxy. Connections are made when requests come.
     #[must_use]
-    pub fn build<B>(self) -> ReverseProxy<B>
-    where
-        B: Body + Send,
-        B::Data: Send,
-    {
+    pub fn build<B>(self) -> ReverseProxy<B> {
         let Self { target, config } = self;
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_max_idle_per_host(config.max_idle_connections)
-            // `Host` is set with the other fields.
-            .set_host(false)
-            .build(Connector::new(
-                config.connect_timeout,
-                config.tcp_keep_alive,
-            ));
         ReverseProxy {
-            shared: Arc::new(Shared {
-                client,
+            client: Arc::new(Client {
+                connector: Connector::new(config.connect_timeout, config.tcp_keep_alive),
                 target,
+                pool: Pool::new(config.max_idle_connections, config.pool_idle_timeout),
                 config,
                 gauges: Gauges::default(),
             }),
@@ -149,6 +134,7 @@ impl ReverseProxy<()> {
                 connect_timeout: Duration::from_secs(10),
                 tcp_keep_alive: Duration::from_secs(15),
                 max_idle_connections: 256,
+                pool_idle_timeout: Duration::from_secs(90),
                 head_timeout: Some(Duration::from_secs(5 * 60)),
                 idle_timeout: Some(Duration::from_secs(60)),
                 stream_idle_timeout: Some(Duration::from_secs(60 * 60)),
@@ -162,30 +148,24 @@ impl<B> ReverseProxy<B> {
     /// What the proxy is doing.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
-        self.shared.gauges.clone()
+        self.client.gauges.clone()
     }
 }
 
 impl<B> Service<Request<B>> for ReverseProxy<B>
 where
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<BoxError>,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response<ResponseBody<UpstreamBody>>;
     type Error = Infallible;
-    type Future = ResponseFuture;
+    type Future = ResponseFuture<B>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<B>) -> ResponseFuture {
-        let Shared {
-            client,
-            target,
-            config,
-            gauges,
-        } = &*self.shared;
+    fn call(&mut self, mut request: Request<B>) -> ResponseFuture<B> {
+        let Client { target, gauges, .. } = &*self.client;
         // Only the ids are kept while the upstream works, not the body.
         let recipient = Recipient::from(request.extensions().get::<Message>());
         // Neither is a message: one is a tunnel, the other repeats credentials to its sender.
@@ -198,42 +178,38 @@ where
         if hop::to_upstream(request.headers_mut(), target.host()).is_err() {
             return ResponseFuture::refused(Failure::NamesProtected, recipient);
         }
-        *request.uri_mut() = target.uri_for(request.uri());
+        *request.uri_mut() = target.path_for(request.uri());
         *request.version_mut() = Version::HTTP_11;
-        // Facts are this side's; the client library has no use for them.
-        request.extensions_mut().clear();
-        ResponseFuture::waiting(
-            client.request(request),
-            Waiting {
-                recipient,
-                guard: gauges.start(),
-                config: *config,
-            },
-        )
+        // Facts are this side's; the connection has no use for them.
+        drop(mem::take(request.extensions_mut()));
+        let exchange = Exchange::start(&self.client, request);
+        ResponseFuture::waiting(exchange, recipient, gauges.start())
     }
 }
 
 impl<B> Clone for ReverseProxy<B> {
     fn clone(&self) -> Self {
         Self {
-            shared: Arc::clone(&self.shared),
+            client: Arc::clone(&self.client),
         }
     }
 }
 
 impl<B> fmt::Debug for ReverseProxy<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shared {
-            client: _,
+        let Client {
+            connector: _,
             target,
+            pool,
             config,
             gauges,
-        } = &*self.shared;
+        } = &*self.client;
         // The URL's query may hold a key.
         f.debug_struct("ReverseProxy")
             .field("host", target.host())
             .field("config", config)
             .field("gauges", gauges)
-            .finish_non_exhaustive()
+            .field("pool", pool)
+            .finish()
     }
 }

@@ -8,7 +8,10 @@ use http::{
 /// Where requests go: one endpoint, fixed when the proxy is built (B58).
 #[derive(Clone, Debug)]
 pub(super) struct Target {
-    uri: Uri,
+    /// The whole URL, to connect to.
+    url: Uri,
+    /// Path and query only, as they stand in the request line.
+    path: Uri,
     host: HeaderValue,
 }
 
@@ -66,37 +69,40 @@ impl Target {
             return fail(UpstreamUrlErrorKind::NotAbsolute);
         };
         Ok(Self {
-            uri: uri.clone(),
+            url: uri.clone(),
+            path: uri
+                .path_and_query()
+                .map_or_else(Uri::default, |path| path.clone().into()),
             host,
         })
+    }
+
+    pub(super) const fn url(&self) -> &Uri {
+        &self.url
     }
 
     pub(super) const fn host(&self) -> &HeaderValue {
         &self.host
     }
 
-    /// The upstream's URL, with the query of a request to `original`.
+    /// The upstream's path and query, with the query of a request to `original`.
     ///
     /// The path is always the upstream's own (B59). If the upstream's URL has a query, it stands
     /// alone: a caller must not be able to add to what the operator configured.
-    pub(super) fn uri_for(&self, original: &Uri) -> Uri {
-        let (Some(query), None) = (original.query(), self.uri.query()) else {
-            return self.uri.clone();
+    pub(super) fn path_for(&self, original: &Uri) -> Uri {
+        let (Some(query), None) = (original.query(), self.path.query()) else {
+            return self.path.clone();
         };
-        let mut path_and_query = String::with_capacity(self.uri.path().len() + 1 + query.len());
-        path_and_query.push_str(self.uri.path());
+        let mut path_and_query = String::with_capacity(self.path.path().len() + 1 + query.len());
+        path_and_query.push_str(self.path.path());
         let mut separator = '?';
         for pair in query.split('&').filter(|pair| !is_token(pair)) {
             path_and_query.push(separator);
             path_and_query.push_str(pair);
             separator = '&';
         }
-        let mut parts = self.uri.clone().into_parts();
         // Both came out of valid URIs, so this cannot fail; if it did, the query would be left out.
-        if let Ok(path_and_query) = PathAndQuery::try_from(path_and_query) {
-            parts.path_and_query = Some(path_and_query);
-        }
-        Uri::from_parts(parts).unwrap_or_else(|_| self.uri.clone())
+        PathAndQuery::try_from(path_and_query).map_or_else(|_| self.path.clone(), Uri::from)
     }
 }
 
@@ -134,42 +140,42 @@ mod tests {
 
     fn mapped(upstream: &'static str, request: &'static str) -> String {
         let target = target(upstream).expect("a usable upstream");
-        target.uri_for(&Uri::from_static(request)).to_string()
+        target.path_for(&Uri::from_static(request)).to_string()
     }
 
     #[test]
     fn path_is_always_the_upstreams() {
-        assert_eq!(mapped("http://up:1/a/mcp", "/mcp"), "http://up:1/a/mcp");
-        assert_eq!(mapped("http://up:1", "/mcp/../x"), "http://up:1/");
+        assert_eq!(mapped("http://up:1/a/mcp", "/mcp"), "/a/mcp");
+        assert_eq!(mapped("http://up:1", "/mcp/../x"), "/");
         assert_eq!(
             mapped("http://up:1/mcp", "http://evil.example/other"),
-            "http://up:1/mcp"
+            "/mcp"
         );
     }
 
     #[test]
     fn query_of_the_request_goes_along_without_tokens() {
-        assert_eq!(mapped("http://up/mcp", "/?a=1&b"), "http://up/mcp?a=1&b");
+        assert_eq!(mapped("http://up/mcp", "/?a=1&b"), "/mcp?a=1&b");
         assert_eq!(
             mapped("http://up/mcp", "/?access_token=s&a=1&access_token"),
-            "http://up/mcp?a=1"
+            "/mcp?a=1"
         );
         assert_eq!(
             mapped(
                 "http://up/mcp",
                 "/?a=%&%61ccess%5ftoken=s&access_tokens=2&%zz"
             ),
-            "http://up/mcp?a=%&access_tokens=2&%zz"
+            "/mcp?a=%&access_tokens=2&%zz"
         );
-        assert_eq!(mapped("http://up/mcp", "/?access_token=s"), "http://up/mcp");
-        assert_eq!(mapped("http://up/mcp", "/?"), "http://up/mcp?");
+        assert_eq!(mapped("http://up/mcp", "/?access_token=s"), "/mcp");
+        assert_eq!(mapped("http://up/mcp", "/?"), "/mcp?");
     }
 
     #[test]
     fn query_of_the_upstream_stands_alone() {
         assert_eq!(
             mapped("http://up/mcp?project=a", "/mcp?project=b"),
-            "http://up/mcp?project=a"
+            "/mcp?project=a"
         );
     }
 

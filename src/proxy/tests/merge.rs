@@ -60,18 +60,6 @@ fn large_frame_does_not_overtake_what_is_held() {
 }
 
 #[test]
-fn yields_are_bounded_and_granted_anew_to_a_new_frame() {
-    let mut merge = Merge::default();
-    let yields = |merge: &mut Merge| (0..100).take_while(|_| merge.should_yield()).count();
-    assert_eq!(merge.push(bytes(1)), Push::Held);
-    let granted = yields(&mut merge);
-    assert!((1..=4).contains(&granted), "{granted} yields in a row");
-    assert_eq!(yields(&mut merge), 0);
-    assert_eq!(merge.push(bytes(1)), Push::Held);
-    assert_eq!(yields(&mut merge), granted);
-}
-
-#[test]
 fn number_of_joined_frames_is_bounded() {
     let mut merge = Merge::default();
     for _ in 0..Merge::MAX_FRAMES {
@@ -82,24 +70,4 @@ fn number_of_joined_frames_is_bounded() {
         Push::Full(bytes(usize::from(Merge::MAX_FRAMES)))
     );
     assert_eq!(merge.len(), 1);
-}
-
-#[test]
-fn stream_whose_frames_come_alone_is_not_held_until_it_is_fast_again() {
-    let mut merge = Merge::default();
-    let mut held = 0;
-    for _ in 0..100 {
-        if merge.push(bytes(300)) == Push::Held {
-            held += 1;
-            assert_eq!(merge.take().len(), 300);
-        }
-    }
-    assert!((10..=25).contains(&held), "held {held} of 100 lone frames");
-    // The next probe finds company, and from then on frames are held.
-    while merge.push(bytes(300)) != Push::Held {}
-    for _ in 0..10 {
-        assert_eq!(merge.push(bytes(300)), Push::Held);
-    }
-    assert_eq!(merge.take().len(), 3_300);
-    assert_eq!(merge.push(bytes(300)), Push::Held);
 }

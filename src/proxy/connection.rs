@@ -1,0 +1,171 @@
+use std::{
+    error::Error,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Weak,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{Request, Response, Uri};
+use http_body::Body;
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http1},
+};
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use tokio::{net::TcpStream, time::timeout};
+use tower_service::Service;
+
+use super::pool::Pool;
+use crate::BoxError;
+
+/// The most that a connection reads ahead of its client, and the longest response head.
+const MAX_READ_BYTES: usize = 64 * 1024;
+
+/// A connection that carries one exchange at a time and is polled by whoever has that exchange.
+///
+/// hyper-util's client gives each connection a task, and hands every chunk of a body from that
+/// task to the reader's. Here the reader polls the connection itself: a chunk costs no switch
+/// between tasks, what has arrived already is known without waiting for another task's turn, a
+/// reader that pauses stops the reading, and one that is dropped closes the connection.
+pub(super) trait Drive: Send {
+    /// Moves bytes. Ready when the connection is over, and must not be called again then.
+    fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Keeps the connection for a later exchange, if this one left it clean.
+    fn finish(self: Box<Self>, cx: &mut Context<'_>);
+}
+
+/// A connection that takes requests with a body of type `B`.
+pub(super) trait Upstream<B>: Drive {
+    /// Sends `request`; the answer comes while the connection is driven.
+    fn send(&mut self, request: Request<B>) -> Sending<B>;
+}
+
+/// Until the response head. Boxed, because hyper does not name the future.
+pub(super) type Sending<B> =
+    Pin<Box<dyn Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>> + Send>>;
+
+/// Until there is a connection for the request. One box per connection.
+pub(super) type Connecting<B> =
+    Pin<Box<dyn Future<Output = Result<(Box<dyn Upstream<B>>, Request<B>), ConnectError>> + Send>>;
+
+/// Makes connections to one upstream.
+#[derive(Clone, Debug)]
+pub(super) struct Connector {
+    http: HttpConnector,
+    timeout: Duration,
+}
+
+/// There is no connection.
+#[derive(Debug)]
+pub(super) enum ConnectError {
+    Failed(BoxError),
+    TimedOut,
+}
+
+impl Connector {
+    pub(super) fn new(timeout: Duration, keep_alive: Duration) -> Self {
+        let mut http = HttpConnector::new();
+        // An event is a small write that somebody waits for.
+        http.set_nodelay(true);
+        // A stream may be silent for hours: whether its peer is still there, TCP has to find out.
+        http.set_keepalive(Some(keep_alive));
+        http.set_keepalive_interval(Some(keep_alive));
+        http.set_keepalive_retries(Some(3));
+        #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+        http.set_tcp_user_timeout(Some(keep_alive * 4));
+        Self { http, timeout }
+    }
+
+    /// Connects to the authority of `uri`, within a time that includes the name's resolution.
+    pub(super) fn connect<B>(
+        &self,
+        uri: Uri,
+        request: Request<B>,
+        pool: Weak<Pool<B>>,
+    ) -> Connecting<B>
+    where
+        B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+    {
+        let Self {
+            mut http,
+            timeout: limit,
+        } = self.clone();
+        Box::pin(async move {
+            // HttpConnector is always ready, as long as its resolver is, and this one always is.
+            let connected = timeout(limit, http.call(uri));
+            let io = connected
+                .await
+                .map_err(|_elapsed| ConnectError::TimedOut)?
+                .map_err(|error| ConnectError::Failed(error.into()))?;
+            let (sender, driver) = http1::Builder::new()
+                .max_buf_size(MAX_READ_BYTES)
+                .handshake(io)
+                .await
+                .map_err(|error| ConnectError::Failed(error.into()))?;
+            let connection: Box<dyn Upstream<B>> = Box::new(Connection {
+                sender,
+                driver,
+                pool,
+            });
+            Ok((connection, request))
+        })
+    }
+}
+
+struct Connection<B: Body + 'static> {
+    sender: http1::SendRequest<B>,
+    driver: http1::Connection<TokioIo<TcpStream>, B>,
+    pool: Weak<Pool<B>>,
+}
+
+impl<B> Drive for Connection<B>
+where
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // An error reaches whoever waits for the head or the body, too.
+        Pin::new(&mut self.driver).poll(cx).map(drop)
+    }
+
+    fn finish(mut self: Box<Self>, cx: &mut Context<'_>) {
+        // The body is over before the connection has noticed: it still has to read the end of the
+        // framing, or the close, and must have sent the request whole.
+        let is_over = self.drive(cx).is_ready();
+        if !is_over && self.sender.is_ready() {
+            if let Some(pool) = self.pool.upgrade() {
+                pool.put(self);
+            }
+        }
+    }
+}
+
+impl<B> Upstream<B> for Connection<B>
+where
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    fn send(&mut self, request: Request<B>) -> Sending<B> {
+        Box::pin(self.sender.try_send_request(request))
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Failed(_) => "cannot connect",
+            Self::TimedOut => "the connection was not there in time",
+        })
+    }
+}
+
+impl Error for ConnectError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Failed(error) => Some(error.as_ref()),
+            Self::TimedOut => None,
+        }
+    }
+}

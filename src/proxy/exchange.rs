@@ -1,0 +1,132 @@
+use std::{
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
+};
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+
+use super::{
+    connection::{Connecting, Connector, Drive, Sending, Upstream},
+    failure::Failure,
+    gauges::Gauges,
+    pool::Pool,
+    service::Config,
+    target::Target,
+};
+use crate::BoxError;
+
+/// What exchanges with one upstream share.
+pub(super) struct Client<B> {
+    pub(super) connector: Connector,
+    pub(super) target: Target,
+    pub(super) pool: Arc<Pool<B>>,
+    pub(super) config: Config,
+    pub(super) gauges: Gauges,
+}
+
+/// One request, until the head of its response.
+///
+/// Dropped, it closes the connection that it has, or is making.
+pub(super) struct Exchange<B> {
+    client: Arc<Client<B>>,
+    step: Step<B>,
+}
+
+enum Step<B> {
+    Connecting(Connecting<B>),
+    Sent {
+        sending: Sending<B>,
+        // Gone once it is over.
+        connection: Option<Box<dyn Upstream<B>>>,
+        was_idle: bool,
+    },
+}
+
+/// The head, the body, and the connection that the body comes on.
+pub(super) type Answer = (Response<Incoming>, Option<Box<dyn Drive>>);
+
+impl<B> Exchange<B> {
+    pub(super) fn config(&self) -> &Config {
+        &self.client.config
+    }
+}
+
+impl<B> Exchange<B>
+where
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    /// Sends `request` on an idle connection, or begins to make one.
+    pub(super) fn start(client: &Arc<Client<B>>, request: Request<B>) -> Self {
+        // Nobody waits yet: the first poll registers whoever does.
+        let idle = client.pool.take(&mut Context::from_waker(Waker::noop()));
+        Self {
+            step: match idle {
+                Some(connection) => Step::send(connection, request, true),
+                None => Step::connect(client, request),
+            },
+            client: Arc::clone(client),
+        }
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer, Failure>> {
+        loop {
+            match &mut self.step {
+                Step::Connecting(connecting) => {
+                    let (connection, request) = ready!(connecting.as_mut().poll(cx))?;
+                    self.step = Step::send(connection, request, false);
+                }
+                Step::Sent {
+                    sending,
+                    connection,
+                    was_idle,
+                } => {
+                    if let Some(driven) = connection {
+                        if driven.drive(cx).is_ready() {
+                            *connection = None;
+                        }
+                    }
+                    match ready!(sending.as_mut().poll(cx)) {
+                        Ok(response) => {
+                            let connection = connection.take();
+                            return Poll::Ready(Ok((response, connection.map(|c| c as _))));
+                        }
+                        Err(mut error) => {
+                            // hyper gives back what it has not begun to write. An idle connection
+                            // may have ended just before; a new one has no such excuse (PRX-6).
+                            let unsent = error.take_message().filter(|_| *was_idle);
+                            let Some(request) = unsent else {
+                                return Poll::Ready(Err(error.into_error().into()));
+                            };
+                            self.step = Step::connect(&self.client, request);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<B> Step<B>
+where
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    fn connect(client: &Client<B>, request: Request<B>) -> Self {
+        let Client {
+            connector,
+            target,
+            pool,
+            ..
+        } = client;
+        Self::Connecting(connector.connect(target.url().clone(), request, pool.downgrade()))
+    }
+
+    fn send(mut connection: Box<dyn Upstream<B>>, request: Request<B>, was_idle: bool) -> Self {
+        Self::Sent {
+            sending: connection.send(request),
+            connection: Some(connection),
+            was_idle,
+        }
+    }
+}
