@@ -132,13 +132,14 @@ where
     }
 
     fn finish(mut self: Box<Self>, cx: &mut Context<'_>) {
-        // The body is over before the connection has noticed: it still has to read the end of the
-        // framing, or the close, and must have sent the request whole.
-        let is_over = self.drive(cx).is_ready();
-        if !is_over && self.sender.is_ready() {
-            if let Some(pool) = self.pool.upgrade() {
-                pool.put(self);
-            }
+        // Ready means that the exchange is over in both directions. If it is not yet, the end of
+        // the framing, or a close, may be there but unread.
+        let is_over = !self.sender.is_ready() && self.drive(cx).is_ready();
+        if !is_over
+            && self.sender.is_ready()
+            && let Some(pool) = self.pool.upgrade()
+        {
+            pool.put(self);
         }
     }
 }

@@ -46,15 +46,15 @@ impl Body for Driven {
     ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
         let this = &mut *self;
         let mut polled = Pin::new(&mut this.body).poll_frame(cx);
-        if polled.is_pending() {
-            if let Some(connection) = &mut this.connection {
-                // Over or not, it may have brought something for the body. An end that it did not
-                // tell the body of is told by its being dropped.
-                if connection.drive(cx).is_ready() {
-                    this.connection = None;
-                }
-                polled = Pin::new(&mut this.body).poll_frame(cx);
+        if polled.is_pending()
+            && let Some(connection) = &mut this.connection
+        {
+            // Over or not, it may have brought something for the body. An end that it did not
+            // tell the body of is told by its being dropped.
+            if connection.drive(cx).is_ready() {
+                this.connection = None;
             }
+            polled = Pin::new(&mut this.body).poll_frame(cx);
         }
         let frame = ready!(polled);
         match &frame {

@@ -1,6 +1,6 @@
 use std::{
     sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
 };
 
 use http::{Request, Response};
@@ -59,10 +59,8 @@ where
 {
     /// Sends `request` on an idle connection, or begins to make one.
     pub(super) fn start(client: &Arc<Client<B>>, request: Request<B>) -> Self {
-        // Nobody waits yet: the first poll registers whoever does.
-        let idle = client.pool.take(&mut Context::from_waker(Waker::noop()));
         Self {
-            step: match idle {
+            step: match client.pool.take() {
                 Some(connection) => Step::send(connection, request, true),
                 None => Step::connect(client, request),
             },
@@ -82,10 +80,10 @@ where
                     connection,
                     was_idle,
                 } => {
-                    if let Some(driven) = connection {
-                        if driven.drive(cx).is_ready() {
-                            *connection = None;
-                        }
+                    if let Some(driven) = connection
+                        && driven.drive(cx).is_ready()
+                    {
+                        *connection = None;
                     }
                     match ready!(sending.as_mut().poll(cx)) {
                         Ok(response) => {

@@ -159,13 +159,7 @@ fn relay(
         return Err(Failure::Redirect);
     }
     let is_event_stream = hop::is_event_stream(&parts.headers);
-    if is_event_stream && hop::is_encoded(&parts.headers) {
-        return Err(Failure::Encoded);
-    }
-    if hop::is_transfer_coded(&parts.headers) {
-        return Err(Failure::ResponseCoding);
-    }
-    hop::to_client(&mut parts.headers, is_event_stream);
+    hop::to_client(&mut parts.headers, is_event_stream)?;
     // The version is a matter of each connection.
     parts.version = Version::default();
     let options = Options {

@@ -9,35 +9,62 @@ use http::{
     },
 };
 
+use super::failure::Failure;
 use crate::header::X_ACCEL_BUFFERING;
 
-/// A `Connection` field named a field that is not the sender's to remove (A14).
-#[derive(Debug)]
-pub(super) struct NamesProtected;
+/// What a header section needs, found in one pass.
+#[derive(Clone, Copy)]
+struct Survey {
+    /// There is a field that does not cross.
+    has_private: bool,
+    /// The body's length is said more than once, or not in plain digits.
+    has_doubtful_length: bool,
+}
+
+impl Survey {
+    fn of(headers: &HeaderMap, is_private: impl Fn(&HeaderName) -> bool) -> Self {
+        let mut survey = Self {
+            has_private: false,
+            has_doubtful_length: false,
+        };
+        let mut lengths = 0;
+        for (name, value) in headers {
+            if *name == CONTENT_LENGTH {
+                lengths += 1;
+                survey.has_doubtful_length |=
+                    lengths > 1 || !value.as_bytes().iter().all(u8::is_ascii_digit);
+            } else {
+                survey.has_private |= is_private(name);
+            }
+        }
+        survey
+    }
+}
 
 /// Makes a client's header fields the upstream's.
 ///
 /// # Errors
 ///
 /// If `Connection` names a field that a policy may depend on: a hop that took it away would show
-/// the upstream another request than the one that was judged.
-pub(super) fn to_upstream(
-    headers: &mut HeaderMap,
-    host: &HeaderValue,
-) -> Result<(), NamesProtected> {
-    remove_doubtful_length(headers);
-    let stays_behind = |name: &HeaderName| {
+/// the upstream another request than the one that was judged. And if the body's transfer coding
+/// is one that nobody here undoes.
+pub(super) fn to_upstream(headers: &mut HeaderMap, host: &HeaderValue) -> Result<(), Failure> {
+    let is_private = |name: &HeaderName| {
         // `Expect` has been answered by the server in front of us.
         is_hop_by_hop(name.as_str()) || is_forwarding(name.as_str()) || *name == EXPECT
     };
-    if headers.keys().any(stays_behind) {
+    let survey = Survey::of(headers, is_private);
+    if survey.has_private {
+        if is_transfer_coded(headers) {
+            return Err(Failure::RequestCoding);
+        }
         let named = connection_named(headers);
         if named.iter().any(is_protected) {
-            return Err(NamesProtected);
+            return Err(Failure::NamesProtected);
         }
         remove(headers, &named);
-        remove_where(headers, stays_behind);
     }
+    remove_surveyed(headers, survey, is_private);
     headers.insert(HOST, host.clone());
     // What has to be read on the way, or in a replay, must not be compressed (PRX-3).
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -47,18 +74,27 @@ pub(super) fn to_upstream(
 }
 
 /// Makes an upstream's header fields the client's.
-pub(super) fn to_client(headers: &mut HeaderMap, is_event_stream: bool) {
-    remove_doubtful_length(headers);
-    let stays_behind = |name: &HeaderName| is_hop_by_hop(name.as_str());
-    if headers.keys().any(stays_behind) {
-        let named = connection_named(headers);
-        // Nothing here is the upstream's to withhold: what it may not name is simply kept.
-        for name in named.iter().filter(|name| !is_protected(name)) {
-            headers.remove(name);
+///
+/// # Errors
+///
+/// If the body is in a coding that nobody asked for, or that nobody here undoes.
+pub(super) fn to_client(headers: &mut HeaderMap, is_event_stream: bool) -> Result<(), Failure> {
+    let is_private = |name: &HeaderName| is_hop_by_hop(name.as_str());
+    let survey = Survey::of(headers, is_private);
+    if survey.has_private {
+        if is_transfer_coded(headers) {
+            return Err(Failure::ResponseCoding);
         }
-        remove_where(headers, stays_behind);
+        // Nothing here is the upstream's to withhold: what it may not name is simply kept.
+        let mut named = connection_named(headers);
+        named.retain(|name| !is_protected(name));
+        remove(headers, &named);
     }
+    remove_surveyed(headers, survey, is_private);
     if is_event_stream {
+        if is_encoded(headers) {
+            return Err(Failure::Encoded);
+        }
         // A proxy in front of us must neither hold events back nor recompress them (SSE-13).
         headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
         if !headers.contains_key(CACHE_CONTROL) {
@@ -68,6 +104,24 @@ pub(super) fn to_client(headers: &mut HeaderMap, is_event_stream: bool) {
             );
         }
         headers.remove(CONTENT_LENGTH);
+    }
+    Ok(())
+}
+
+/// Removes what does not cross, and a length that is not the body's, because there are chunks, or
+/// that the next parser may read as another, because it is a list (A15, RFC 9112 §6.3). The body
+/// tells its own.
+fn remove_surveyed(
+    headers: &mut HeaderMap,
+    survey: Survey,
+    is_private: impl Fn(&HeaderName) -> bool,
+) {
+    if survey.has_doubtful_length || (survey.has_private && headers.contains_key(TRANSFER_ENCODING))
+    {
+        headers.remove(CONTENT_LENGTH);
+    }
+    if survey.has_private {
+        remove_where(headers, is_private);
     }
 }
 
@@ -80,15 +134,19 @@ pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
 
 /// Whether the response is a stream of server-sent events (SWF-1).
 pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+    const ESSENCE: &[u8] = b"text/event-stream";
     let Some(value) = headers.get(CONTENT_TYPE) else {
         return false;
     };
-    let essence = value.as_bytes().split(|byte| *byte == b';').next();
-    essence.is_some_and(|text| text.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"))
+    let Some((essence, parameters)) = value.as_bytes().split_at_checked(ESSENCE.len()) else {
+        return false;
+    };
+    essence.eq_ignore_ascii_case(ESSENCE)
+        && matches!(parameters.trim_ascii_start().first(), None | Some(b';'))
 }
 
 /// Whether the body is encoded although identity was asked for (S18).
-pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
+fn is_encoded(headers: &HeaderMap) -> bool {
     headers.get_all(CONTENT_ENCODING).iter().any(|value| {
         !value
             .as_bytes()
@@ -99,7 +157,7 @@ pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
 
 /// Whether the body was framed in anything but chunks, which is undone by nobody: the field goes
 /// no further than this hop (RFC 9112 §6.1).
-pub(super) fn is_transfer_coded(headers: &HeaderMap) -> bool {
+fn is_transfer_coded(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else {
         return false;
@@ -109,21 +167,6 @@ pub(super) fn is_transfer_coded(headers: &HeaderMap) -> bool {
             .as_bytes()
             .trim_ascii()
             .eq_ignore_ascii_case(b"chunked")
-}
-
-/// Removes a length that is not the body's, because there are chunks, or that the next parser may
-/// read as another, because it is a list (A15, RFC 9112 §6.3). The body tells its own.
-fn remove_doubtful_length(headers: &mut HeaderMap) {
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let Some(length) = lengths.next() else {
-        return;
-    };
-    if lengths.next().is_some()
-        || !length.as_bytes().iter().all(u8::is_ascii_digit)
-        || headers.contains_key(TRANSFER_ENCODING)
-    {
-        headers.remove(CONTENT_LENGTH);
-    }
 }
 
 /// The fields that `Connection` names. Allocates only if it names any.

@@ -1,7 +1,6 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    task::Context,
     time::Duration,
 };
 
@@ -49,16 +48,12 @@ impl<B> Pool<B> {
         })
     }
 
-    /// A connection that is open as far as is known here.
-    pub(super) fn take(&self, cx: &mut Context<'_>) -> Option<Box<dyn Upstream<B>>> {
-        loop {
-            let idle = self.lock().idle.pop()?;
-            let mut connection = idle.connection;
-            // Its end may have come while nobody looked. That is looked for outside of the lock.
-            if idle.since.elapsed() < self.idle_timeout && connection.drive(cx).is_pending() {
-                return Some(connection);
-            }
-        }
+    /// The connection that was used last. It may have ended since: hyper finds out before it
+    /// writes, and gives the request back.
+    pub(super) fn take(&self) -> Option<Box<dyn Upstream<B>>> {
+        let idle = self.lock().idle.pop()?;
+        // If the newest is too old, then so are the others, and the reaper is about to come.
+        (idle.since.elapsed() < self.idle_timeout).then_some(idle.connection)
     }
 
     pub(super) fn downgrade(&self) -> Weak<Self> {

@@ -172,11 +172,8 @@ where
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return ResponseFuture::refused(Failure::Method, recipient);
         }
-        if hop::is_transfer_coded(request.headers()) {
-            return ResponseFuture::refused(Failure::RequestCoding, recipient);
-        }
-        if hop::to_upstream(request.headers_mut(), target.host()).is_err() {
-            return ResponseFuture::refused(Failure::NamesProtected, recipient);
+        if let Err(failure) = hop::to_upstream(request.headers_mut(), target.host()) {
+            return ResponseFuture::refused(failure, recipient);
         }
         *request.uri_mut() = target.path_for(request.uri());
         *request.version_mut() = Version::HTTP_11;
