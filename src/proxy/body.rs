@@ -89,8 +89,9 @@ pin_project! {
         inner: B,
         options: Options,
         merge: Merge,
-        // What came after the held bytes: trailers or an error. The inner body is over then.
-        last: Option<Result<Frame<Bytes>, BodyError>>,
+        // What came after the held bytes: trailers or an error. Boxed, because few streams end with
+        // either, and every open one would have to keep the place.
+        last: Option<Box<Result<Frame<Bytes>, BodyError>>>,
         over: bool,
         // What has been handed out may lie unwritten in the server.
         unwritten: bool,
@@ -165,14 +166,14 @@ where
                             *this.over = true;
                             this.guard.complete();
                         }
-                        *this.last = Some(Ok(frame));
+                        *this.last = Some(Box::new(Ok(frame)));
                         break;
                     }
                 },
                 Poll::Ready(Some(Err(error))) => {
                     *this.over = true;
                     this.guard.fail();
-                    *this.last = Some(Err(BodyError::broken(error)));
+                    *this.last = Some(Box::new(Err(BodyError::broken(error))));
                 }
                 Poll::Ready(None) => {
                     *this.over = true;
@@ -187,7 +188,7 @@ where
                     }
                     *this.over = true;
                     this.guard.fail();
-                    *this.last = Some(Err(BodyError::idle(idle)));
+                    *this.last = Some(Box::new(Err(BodyError::idle(idle))));
                 }
                 // Nothing more is there, and what is held waits for nobody.
                 Poll::Pending => break,
@@ -196,14 +197,14 @@ where
         if !this.merge.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(this.merge.take()))));
         }
-        if *this.unwritten && matches!(this.last, Some(Err(_))) {
+        if *this.unwritten && this.last.as_ref().is_some_and(|last| last.is_err()) {
             // hyper's server drops the connection with an error, and what it has not written with
             // it, be that the head. It writes when there is nothing more to be had.
             *this.unwritten = false;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        Poll::Ready(this.last.take())
+        Poll::Ready(this.last.take().map(|last| *last))
     }
 
     fn is_end_stream(&self) -> bool {
