@@ -1,6 +1,14 @@
 //! Accepts connections and serves them until told to stop.
 
-use std::{collections::HashMap, future::Future, io, net::SocketAddr, pin::pin, time::Duration};
+use std::{
+    collections::HashMap,
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use http::{Request, Response};
 use http_body::Body;
@@ -10,6 +18,7 @@ use hyper_util::{
     server::graceful::GracefulConnection,
     service::TowerToHyperService,
 };
+use pin_project_lite::pin_project;
 use shadowcat::peer::PeerAddr;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
@@ -101,22 +110,12 @@ struct Connections {
 impl Connections {
     fn spawn<C>(&mut self, connection: C)
     where
-        C: GracefulConnection<Error: std::error::Error + Send> + Send + 'static,
+        C: GracefulConnection<Error: std::error::Error> + Send + 'static,
     {
         let (stop, stopped) = oneshot::channel();
-        let task = self.tasks.spawn(async move {
-            let mut connection = pin!(connection);
-            let result = tokio::select! {
-                biased;
-                result = connection.as_mut() => result,
-                _ = stopped => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = result {
-                tracing::debug!(%error, "connection ended");
-            }
+        let task = self.tasks.spawn(Stoppable {
+            connection,
+            stopped: Some(stopped),
         });
         self.stops.insert(task.id(), stop);
     }
@@ -139,6 +138,42 @@ impl Connections {
         if timeout(grace, all).await.is_err() {
             tracing::info!(open = self.tasks.len(), "grace period over, closing");
             self.tasks.shutdown().await;
+        }
+    }
+}
+
+pin_project! {
+    /// A connection that takes no further request once it is told to stop, or its `Connections`
+    /// are gone. Written by hand, because an async block would keep the connection's place twice.
+    struct Stoppable<C> {
+        #[pin]
+        connection: C,
+        stopped: Option<oneshot::Receiver<()>>,
+    }
+}
+
+impl<C> Future for Stoppable<C>
+where
+    C: GracefulConnection<Error: std::error::Error>,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        loop {
+            if let Poll::Ready(result) = this.connection.as_mut().poll(cx) {
+                if let Err(error) = result {
+                    tracing::debug!(%error, "connection ended");
+                }
+                return Poll::Ready(());
+            }
+            let Some(stopped) = this.stopped else {
+                return Poll::Pending;
+            };
+            // Sent or dropped, it says the same.
+            let _ = ready!(Pin::new(stopped).poll(cx));
+            *this.stopped = None;
+            this.connection.as_mut().graceful_shutdown();
         }
     }
 }
