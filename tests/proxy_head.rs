@@ -233,6 +233,15 @@ async fn head_without_an_end_is_a_bad_gateway_before_it_fills_the_memory() {
 }
 
 #[tokio::test]
+async fn head_of_more_than_64_kib_is_a_bad_gateway() {
+    for (padding, status) in [(60, 200), (70, 502)] {
+        let padding = "x".repeat(padding * 1024);
+        let head = format!("HTTP/1.1 200 OK\r\nX-Padding: {padding}\r\nContent-Length: 2\r\n\r\n");
+        assert_eq!(answer_to(head + "ok").await.status, status);
+    }
+}
+
+#[tokio::test]
 async fn interim_responses_do_not_reach_the_client() {
     let interim = "HTTP/1.1 100 Continue\r\n\r\n\
         HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\nX-Interim: 1\r\n\r\n"

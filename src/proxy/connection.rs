@@ -21,8 +21,11 @@ use tower_service::Service;
 use super::pool::Pool;
 use crate::BoxError;
 
-/// The most that a connection reads ahead of its client, and the longest response head.
+/// The most that a connection reads ahead of its client.
 const MAX_READ_BYTES: usize = 64 * 1024;
+
+/// The longest response head.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// A connection that carries one exchange at a time and is polled by whoever has that exchange.
 ///
@@ -103,6 +106,7 @@ impl Connector {
                 .map_err(|error| ConnectError::Failed(error.into()))?;
             let (sender, driver) = http1::Builder::new()
                 .max_buf_size(MAX_READ_BYTES)
+                .max_header_size(MAX_HEAD_BYTES)
                 .handshake(io)
                 .await
                 .map_err(|error| ConnectError::Failed(error.into()))?;

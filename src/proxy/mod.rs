@@ -63,7 +63,7 @@
 //! |---|---|---|
 //! | no connection, or none within 10 s | 502, 504 | −31502, −31504 |
 //! | no response head within 5 min | 504 | −31504 |
-//! | the connection ended before the head was complete, or it is no HTTP | 502 | −31502 |
+//! | the connection ended before the head was complete; it is no HTTP, or over 64 KiB or 100 fields | 502 | −31502 |
 //! | a redirect or a protocol switch, which are not followed | 502 | −31502 |
 //! | an event stream with a `Content-Encoding` | 502 | −31502 |
 //! | `Connection` names a field that policies depend on | 400 | −32600 |

@@ -1,3 +1,4 @@
 mod hop;
 mod merge;
+mod pool;
 mod relay;
