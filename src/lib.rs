@@ -65,6 +65,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod body;
+#[cfg(any(feature = "message", feature = "proxy"))]
+mod deadline;
 pub mod header;
 pub mod jsonrpc;
 pub mod message;

@@ -121,7 +121,7 @@ fn health_is_served_and_nothing_else_reaches_the_upstream_prx_13() {
     let gateway = Gateway::start(&["--upstream", "http://127.0.0.1:9/mcp"]);
     let get = |path: &str| {
         gateway.exchange(&format!(
-            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         ))
     };
     assert!(get("/healthz").starts_with("HTTP/1.1 200 OK\r\n"));
@@ -134,9 +134,9 @@ fn health_is_served_and_nothing_else_reaches_the_upstream_prx_13() {
 fn sigterm_stops_it_cleanly_with_a_stream_open() {
     let gateway = Gateway::start(&[]);
     let mut stream = gateway.connect();
-    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"count","arguments":{"steps":2,"delay_ms":0,"gate":"never"},"_meta":{"progressToken":"p","io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"count","arguments":{"steps":2,"delay_ms":500},"_meta":{"progressToken":"p","io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
     let request = format!(
-        "POST /mcp HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\n\
          Mcp-Method: tools/call\r\nMcp-Name: count\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
@@ -147,9 +147,60 @@ fn sigterm_stops_it_cleanly_with_a_stream_open() {
     assert!(lines.any(|line| is_progress(&line.expect("the stream lives"))));
 
     gateway.terminate();
+    let is_answer = |line: &str| line.contains("counted to 2");
+    assert!(
+        lines.any(|line| is_answer(&line.expect("the stream lives"))),
+        "a call that is under way gets its answer"
+    );
     let (printed, status) = gateway.finish();
     assert!(status.success(), "{status}");
     assert!(printed.ends_with("stopped\n"), "{printed}");
+}
+
+#[test]
+fn other_sites_are_refused_although_they_reach_loopback_b44_b45() {
+    let gateway = Gateway::start(&["--upstream", "http://127.0.0.1:9/mcp"]);
+    let status = |fields: &str| {
+        let answer = gateway.exchange(&format!(
+            "POST /mcp HTTP/1.1\r\n{fields}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        ));
+        answer.split(' ').nth(1).map(str::to_owned)
+    };
+    for (fields, expected) in [
+        ("Host: LOCALHOST:8080", "502"),
+        ("Host: localhost.", "502"),
+        ("Host: [::1]:3000", "502"),
+        ("Host: 127.0.0.1\r\nOrigin: http://localhost:5173", "502"),
+        ("Host: evil.example", "403"),
+        ("Host: localhost.evil.example", "403"),
+        ("Host: 127.0.0.1.evil.example:80", "403"),
+        ("Host: a@localhost", "403"),
+        ("Host: localhost\r\nHost: evil.example", "403"),
+        ("X-No: host", "403"),
+        ("Host: localhost\r\nOrigin: http://evil.example", "403"),
+        ("Host: localhost\r\nOrigin: null", "403"),
+        (
+            "Host: localhost\r\nOrigin: http://localhost\r\nOrigin: http://evil.example",
+            "403",
+        ),
+    ] {
+        assert_eq!(status(fields).as_deref(), Some(expected), "{fields}");
+    }
+}
+
+#[test]
+fn methods_that_mcp_has_not_are_not_proxied() {
+    let gateway = Gateway::start(&["--upstream", "http://127.0.0.1:9/mcp"]);
+    for (request, allow) in [
+        ("PUT /mcp", "GET, POST, DELETE"),
+        ("POST /healthz", "GET, HEAD"),
+    ] {
+        let answer = gateway.exchange(&format!(
+            "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        ));
+        assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+        assert!(answer.contains(&format!("allow: {allow}\r\n")), "{answer}");
+    }
 }
 
 #[test]
@@ -159,7 +210,7 @@ fn grace_period_ends_what_does_not_end_itself() {
     let url = format!("http://{}/mcp", upstream.local_addr().expect("bound"));
     let gateway = Gateway::start(&["--upstream", &url, "--shutdown-grace", "0"]);
     let mut stream = gateway.connect();
-    let request = "GET /mcp HTTP/1.1\r\nHost: x\r\n\r\n";
+    let request = "GET /mcp HTTP/1.1\r\nHost: localhost\r\n\r\n";
     stream.write_all(request.as_bytes()).expect("sent");
     let _held = upstream.accept().expect("the request goes upstream");
 
@@ -189,6 +240,8 @@ fn flags_of_layers_to_come_are_refused_by_name() {
         (&["--upstream", "https://a/mcp"], "scheme must be http"),
         (&["--upstream", "/mcp"], "must be an absolute URL"),
         (&["--workers", "0"], "--workers"),
+        (&["--keep-alive", "0"], "--keep-alive"),
+        (&["--keep-alive", "40000"], "--keep-alive"),
         (
             &["--listen", "0.0.0.0:0"],
             "refusing to listen on 0.0.0.0:0",

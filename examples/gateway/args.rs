@@ -32,8 +32,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "live-first", default_value = "live-first")]
     durability: String,
 
-    /// Silence after which a connection is probed
-    #[arg(long, value_name = "SECS", default_value = "15", value_parser = seconds)]
+    /// Silence after which TCP probes a connection, 1 to 32767
+    #[arg(long, value_name = "SECS", default_value = "15", value_parser = probe_seconds)]
     pub(crate) keep_alive: Duration,
 
     /// How long open connections may go on after SIGTERM or Ctrl-C
@@ -143,6 +143,14 @@ impl Args {
             ));
         }
         Ok(())
+    }
+}
+
+/// What the kernel takes.
+fn probe_seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds @ 1..=32_767) => Ok(Duration::from_secs(seconds)),
+        _ => Err("expected 1 to 32767".to_owned()),
     }
 }
 

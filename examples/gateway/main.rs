@@ -14,7 +14,7 @@ mod demo;
 mod serve;
 mod stack;
 
-use std::{error::Error, process::ExitCode};
+use std::{error::Error, io::Write, process::ExitCode};
 
 use args::Args;
 use clap::Parser;
@@ -64,14 +64,16 @@ async fn run(args: &Args) -> Result<()> {
         None => {
             let listener = TcpListener::bind("127.0.0.1:0").await?;
             let url = format!("http://{}/mcp", listener.local_addr()?);
-            let demo = tokio::spawn(demo::serve(listener, until(stopped.clone())));
-            (url.parse::<Uri>()?, Some(demo))
+            // Stopped last, so that calls that are under way get their answers.
+            let (stop, stopped) = watch::channel(false);
+            let demo = tokio::spawn(demo::serve(listener, until(stopped)));
+            (url.parse::<Uri>()?, Some((demo, stop)))
         }
     };
     let mcp = stack::mcp(&upstream, args.keep_alive)
         .map_err(|error| format!("--upstream {upstream}: {error}"))?;
 
-    println!("listening on http://{addr}/mcp");
+    say(&format!("listening on http://{addr}/mcp"));
     greet(&format!("http://{addr}"), &upstream, demo.is_some());
 
     tokio::spawn(signals);
@@ -80,22 +82,23 @@ async fn run(args: &Args) -> Result<()> {
         grace: args.shutdown_grace,
     };
     serve::serve(listener, stack::Routes::new(mcp), options, until(stopped)).await?;
-    if let Some(demo) = demo {
+    if let Some((demo, stop)) = demo {
+        stop.send_replace(true);
         demo.await??;
     }
-    println!("stopped");
+    say("stopped");
     Ok(())
 }
 
 /// What there is, and a first command to try.
 fn greet(origin: &str, upstream: &Uri, is_demo: bool) {
-    println!("health at {origin}/healthz");
+    say(&format!("health at {origin}/healthz"));
     if !is_demo {
-        println!("in front of {upstream}");
+        say(&format!("in front of {upstream}"));
         return;
     }
     // A request of 2026-07-28 stands alone, so one command shows a stream without a handshake.
-    println!(
+    say(&format!(
         r#"in front of a demo MCP server at {upstream}
 
 Try a tool that reports its progress while it runs:
@@ -109,7 +112,12 @@ Try a tool that reports its progress while it runs:
       "io.modelcontextprotocol/clientCapabilities":{{}}}}}}}}'
 
 Stop with Ctrl-C or SIGTERM."#
-    );
+    ));
+}
+
+/// Prints a line. Whoever started this may have stopped reading, which is no reason to fail.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// Completes once `stop` was sent.

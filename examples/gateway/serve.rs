@@ -78,16 +78,20 @@ where
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
+            // The client was gone before it was accepted.
+            Err(error) if is_of_client(&error) => continue,
             Err(error) => {
                 // Out of descriptors, most likely: accepting again at once would spin.
                 tracing::error!(%error, "cannot accept");
-                sleep(Duration::from_millis(100)).await;
-                continue;
+                tokio::select! {
+                    () = sleep(Duration::from_millis(100)) => continue,
+                    () = &mut stop => break,
+                }
             }
         };
         if let Err(error) = prepare(&stream, options.keep_alive) {
-            tracing::debug!(%error, "the client is gone already");
-            continue;
+            // The client is served all the same; if it is gone, that shows by itself.
+            tracing::warn!(%error, "cannot set the options of a connection");
         }
         let service = TowerToHyperService::new(with_peer(service.clone(), peer));
         connections.spawn(http.serve_connection(TokioIo::new(stream), service));
@@ -190,6 +194,13 @@ where
         request.extensions_mut().insert(PeerAddr::new(peer));
         request
     })
+}
+
+fn is_of_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
 }
 
 fn prepare(stream: &TcpStream, keep_alive: Duration) -> io::Result<()> {

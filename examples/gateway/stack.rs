@@ -2,13 +2,18 @@
 
 use std::{
     future::Future,
+    net::IpAddr,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
+    header::{ALLOW, CONTENT_TYPE, HOST, ORIGIN},
+    uri::Authority,
+};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use shadowcat::{
@@ -56,23 +61,67 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let status = match (request.uri().path(), request.method()) {
-            ("/mcp", _) => {
-                return RouteFuture::Mcp {
-                    call: self.mcp.call(request),
-                };
+        let (status, allow) = match (request.uri().path(), request.method()) {
+            // GET and DELETE are MCP's too; HEAD and OPTIONS do no harm. What else there is, no
+            // MCP client sends.
+            (
+                "/mcp",
+                &Method::POST | &Method::GET | &Method::DELETE | &Method::HEAD | &Method::OPTIONS,
+            ) => {
+                if is_local(request.headers()) {
+                    let call = self.mcp.call(request);
+                    return RouteFuture::Mcp { call };
+                }
+                (StatusCode::FORBIDDEN, None)
             }
-            ("/healthz", &Method::GET | &Method::HEAD) => StatusCode::OK,
-            ("/healthz", _) => StatusCode::METHOD_NOT_ALLOWED,
-            _ => StatusCode::NOT_FOUND,
+            ("/mcp", _) => (StatusCode::METHOD_NOT_ALLOWED, Some("GET, POST, DELETE")),
+            ("/healthz", &Method::GET | &Method::HEAD) => (StatusCode::OK, None),
+            ("/healthz", _) => (StatusCode::METHOD_NOT_ALLOWED, Some("GET, HEAD")),
+            _ => (StatusCode::NOT_FOUND, None),
         };
         let text = status.canonical_reason().unwrap_or_default();
         let mut response = Response::new(ResponseBody::fixed(Bytes::from_static(text.as_bytes())));
         *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        if let Some(allow) = allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
         RouteFuture::Fixed {
             response: Some(response),
         }
     }
+}
+
+/// Whether the request means this machine, and comes from no other site (ORG-4).
+///
+/// The gateway listens on loopback only, but a page in a browser on this machine reaches that too,
+/// under a name of its own ("DNS rebinding"); and the upstream cannot tell, because it sees its
+/// own name as the `Host`.
+fn is_local(headers: &HeaderMap) -> bool {
+    let is_loopback = |authority: &str| {
+        authority.parse::<Authority>().is_ok_and(|authority| {
+            if authority.as_str().contains('@') {
+                return false;
+            }
+            let host = authority.host().trim_end_matches('.');
+            let address = host.trim_start_matches('[').trim_end_matches(']');
+            host.eq_ignore_ascii_case("localhost")
+                || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        })
+    };
+    let mut hosts = headers.get_all(HOST).iter();
+    let host = hosts.next().and_then(|host| host.to_str().ok());
+    if !host.is_some_and(is_loopback) || hosts.next().is_some() {
+        return false;
+    }
+    headers.get_all(ORIGIN).iter().all(|origin| {
+        let origin = origin.to_str().unwrap_or_default();
+        let authority = origin
+            .strip_prefix("http://")
+            .or(origin.strip_prefix("https://"));
+        authority.is_some_and(is_loopback)
+    })
 }
 
 pin_project! {

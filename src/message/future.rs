@@ -10,7 +10,6 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode, request};
 use http_body::Body;
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
 use super::{
@@ -19,6 +18,7 @@ use super::{
 };
 use crate::{
     body::{RequestBody, ResponseBody},
+    deadline::Deadline,
     jsonrpc::{ErrorObject, code},
     refusal::{Recipient, Refusal},
 };
@@ -46,7 +46,7 @@ pin_project! {
             // A body that came with its head is there on the second look, and needs no timer.
             has_waited: bool,
             #[pin]
-            deadline: Option<Sleep>,
+            deadline: Deadline,
         },
         Calling {
             #[pin]
@@ -73,7 +73,7 @@ impl<S, B, F> ResponseFuture<S, B, F> {
                 next: Some(next),
                 collect,
                 has_waited: false,
-                deadline: None,
+                deadline: Deadline::new(),
             },
         }
     }
@@ -120,13 +120,7 @@ where
                             cx.waker().wake_by_ref();
                             return Poll::Pending;
                         }
-                        if deadline.is_none() {
-                            deadline.set(Some(sleep(timeout)));
-                        }
-                        let Some(sleep) = deadline.as_mut().as_pin_mut() else {
-                            return Poll::Pending;
-                        };
-                        ready!(sleep.poll(cx));
+                        ready!(deadline.as_mut().poll(timeout, cx));
                         state.set(State::Refused {
                             refusal: Some(too_slow(timeout)),
                         });

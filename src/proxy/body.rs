@@ -1,15 +1,14 @@
 use std::{
     fmt,
-    future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::Instant;
 
 use super::{
     body_error::BodyError,
@@ -18,7 +17,7 @@ use super::{
     hop,
     merge::{Merge, Push},
 };
-use crate::{BoxError, outcome::Guard};
+use crate::{BoxError, deadline::Deadline, outcome::Guard};
 
 pin_project! {
     /// The response body of a [`ReverseProxy`](super::ReverseProxy).
@@ -93,13 +92,12 @@ pin_project! {
         // either, and every open one would have to keep the place.
         last: Option<Box<Result<Frame<Bytes>, BodyError>>>,
         over: bool,
-        // What has been handed out may lie unwritten in the server.
-        unwritten: bool,
+        // Whether the server has been given a turn to write before it sees an error.
+        has_yielded: bool,
         guard: Guard<Ended>,
-        // Armed while the upstream is silent, and left standing when it speaks: at its deadline it
-        // is moved on, so that an event costs a look at the clock, not a change of a timer.
+        // Runs from the upstream's first silence.
         #[pin]
-        deadline: Option<Sleep>,
+        deadline: Deadline,
         spoke: Option<Instant>,
     }
 }
@@ -117,10 +115,9 @@ impl<B: Body<Data = Bytes>> Relay<B> {
             merge: Merge::default(),
             last: None,
             over,
-            // The head.
-            unwritten: true,
+            has_yielded: false,
             guard,
-            deadline: None,
+            deadline: Deadline::new(),
             spoke: None,
         }
     }
@@ -143,7 +140,7 @@ where
             match this.inner.as_mut().poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => {
-                        if this.deadline.is_some() {
+                        if this.deadline.is_set() {
                             *this.spoke = Some(Instant::now());
                         }
                         let pushed = if this.options.merge {
@@ -183,9 +180,7 @@ where
                     let Some(idle) = this.options.idle else {
                         return Poll::Pending;
                     };
-                    if !is_idle(this.deadline.as_mut(), this.spoke, idle, cx) {
-                        return Poll::Pending;
-                    }
+                    ready!(this.deadline.as_mut().poll_since(this.spoke, idle, cx));
                     *this.over = true;
                     this.guard.fail();
                     *this.last = Some(Box::new(Err(BodyError::idle(idle))));
@@ -197,10 +192,11 @@ where
         if !this.merge.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(this.merge.take()))));
         }
-        if *this.unwritten && this.last.as_ref().is_some_and(|last| last.is_err()) {
+        if !*this.has_yielded && this.last.as_ref().is_some_and(|last| last.is_err()) {
             // hyper's server drops the connection with an error, and what it has not written with
-            // it, be that the head. It writes when there is nothing more to be had.
-            *this.unwritten = false;
+            // it, be that the head. It writes when there is nothing more to be had, as far as the
+            // client's socket has room.
+            *this.has_yielded = true;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -228,26 +224,4 @@ where
         hint.set_lower(inner.lower() + held);
         hint
     }
-}
-
-/// Whether nothing has come for `idle`; if not, `cx` is woken when that may be so.
-fn is_idle(
-    mut deadline: Pin<&mut Option<Sleep>>,
-    spoke: &mut Option<Instant>,
-    idle: Duration,
-    cx: &mut Context<'_>,
-) -> bool {
-    if deadline.is_none() {
-        deadline.set(Some(sleep(idle)));
-    }
-    while let Some(mut sleep) = deadline.as_mut().as_pin_mut() {
-        if sleep.as_mut().poll(cx).is_pending() {
-            return false;
-        }
-        match spoke.take() {
-            Some(spoke) => sleep.reset(spoke + idle),
-            None => return true,
-        }
-    }
-    false
 }

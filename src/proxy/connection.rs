@@ -1,7 +1,7 @@
 use std::{
     error::Error,
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::Weak,
     task::{Context, Poll},
@@ -15,7 +15,7 @@ use hyper::{
     client::conn::{TrySendError, http1},
 };
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, runtime::Handle, time::timeout};
 use tower_service::Service;
 
 use super::pool::Pool;
@@ -27,18 +27,28 @@ const MAX_READ_BYTES: usize = 64 * 1024;
 /// The longest response head.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
+/// How long the rest of a request may take once its response is over.
+const LINGER: Duration = Duration::from_secs(60);
+
 /// A connection that carries one exchange at a time and is polled by whoever has that exchange.
 ///
 /// hyper-util's client gives each connection a task, and hands every chunk of a body from that
 /// task to the reader's. Here the reader polls the connection itself: a chunk costs no switch
 /// between tasks, what has arrived already is known without waiting for another task's turn, a
 /// reader that pauses stops the reading, and one that is dropped closes the connection.
+///
+/// It would also stop the *request*, if that is not sent yet; then the connection gets a task
+/// after all.
 pub(super) trait Drive: Send {
     /// Moves bytes. Ready when the connection is over, and must not be called again then.
     fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// Keeps the connection for a later exchange, if this one left it clean.
-    fn finish(self: Box<Self>, cx: &mut Context<'_>);
+    /// Lets the exchange go on without the reader's help: both directions at their own pace.
+    fn detach(self: Box<Self>);
+
+    /// The response is over. Keeps the connection for a later exchange, if this one left it clean;
+    /// `lingers` says whether what is left of the request is still to be sent.
+    fn finish(self: Box<Self>, lingers: bool, cx: &mut Context<'_>);
 }
 
 /// A connection that takes requests with a body of type `B`.
@@ -79,7 +89,7 @@ impl Connector {
         http.set_keepalive_interval(Some(keep_alive));
         http.set_keepalive_retries(Some(3));
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-        http.set_tcp_user_timeout(Some(keep_alive * 4));
+        http.set_tcp_user_timeout(Some(keep_alive.saturating_mul(4)));
         Self { http, timeout }
     }
 
@@ -135,14 +145,54 @@ where
         Pin::new(&mut self.driver).poll(cx).map(drop)
     }
 
-    fn finish(mut self: Box<Self>, cx: &mut Context<'_>) {
-        // Ready means that the exchange is over in both directions. If it is not yet, the end of
-        // the framing, or a close, may be there but unread.
-        let is_over = !self.sender.is_ready() && self.drive(cx).is_ready();
-        if !is_over
-            && self.sender.is_ready()
-            && let Some(pool) = self.pool.upgrade()
-        {
+    fn detach(self: Box<Self>) {
+        // Without a runtime there is nobody to go on with it, and it is closed.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(self.run());
+        }
+    }
+
+    fn finish(mut self: Box<Self>, lingers: bool, cx: &mut Context<'_>) {
+        match self.poll_free(cx) {
+            Poll::Ready(true) => self.release(),
+            Poll::Ready(false) => {}
+            // What is left is of the request: the response has been read to its end.
+            Poll::Pending if lingers => {
+                if let Ok(runtime) = Handle::try_current() {
+                    runtime.spawn(timeout(LINGER, self.run()));
+                }
+            }
+            Poll::Pending => {}
+        }
+    }
+}
+
+impl<B> Connection<B>
+where
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    /// Ready with true when the exchange is over in both directions and the next may begin, with
+    /// false when the connection is over.
+    fn poll_free(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        // The end of the framing, or a close, may be there but unread.
+        if !self.sender.is_ready() && self.drive(cx).is_ready() {
+            return Poll::Ready(false);
+        }
+        if self.sender.is_ready() {
+            Poll::Ready(true)
+        } else {
+            Poll::Pending
+        }
+    }
+
+    async fn run(mut self: Box<Self>) {
+        if poll_fn(|cx| self.poll_free(cx)).await {
+            self.release();
+        }
+    }
+
+    fn release(self: Box<Self>) {
+        if let Some(pool) = self.pool.upgrade() {
             pool.put(self);
         }
     }

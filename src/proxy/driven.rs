@@ -1,5 +1,6 @@
 use std::{
     pin::Pin,
+    sync::{Mutex, PoisonError},
     task::{Context, Poll, ready},
 };
 
@@ -7,31 +8,57 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::connection::Drive;
+use super::{connection::Drive, exchange::Carrier};
 
 /// A response body that drives its own connection.
 pub(super) struct Driven {
     body: Incoming,
-    // Gone once the body is over: kept for the next exchange, or closed.
-    connection: Option<Box<dyn Drive>>,
+    // Gone once the body is over, kept for the next exchange or closed; and if the connection has
+    // a task of its own. Never locked: the mutex makes it `Sync`, for `BoxBody` and the like.
+    connection: Option<Mutex<Box<dyn Drive>>>,
+    lingers: bool,
 }
 
 impl Driven {
+    /// `is_success` decides about a request that is not sent whole when its response is over: one
+    /// that was accepted is sent on, one that was refused is not.
     pub(super) fn new(
         body: Incoming,
-        connection: Option<Box<dyn Drive>>,
+        carrier: Carrier,
+        is_success: bool,
         cx: &mut Context<'_>,
     ) -> Self {
-        let mut driven = Self { body, connection };
+        let Carrier {
+            connection,
+            progress,
+        } = carrier;
+        let mut driven = Self {
+            body,
+            connection: connection.map(Mutex::new),
+            lingers: is_success,
+        };
         if driven.body.is_end_stream() {
             driven.finish(cx);
+        } else if !progress.is_complete()
+            && let Some(connection) = driven.take()
+        {
+            connection.detach();
         }
         driven
     }
 
+    fn take(&mut self) -> Option<Box<dyn Drive>> {
+        let connection = self.connection.take()?;
+        Some(
+            connection
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
     fn finish(&mut self, cx: &mut Context<'_>) {
-        if let Some(connection) = self.connection.take() {
-            connection.finish(cx);
+        if let Some(connection) = self.take() {
+            connection.finish(self.lingers, cx);
         }
     }
 }
@@ -49,6 +76,7 @@ impl Body for Driven {
         if polled.is_pending()
             && let Some(connection) = &mut this.connection
         {
+            let connection = connection.get_mut().unwrap_or_else(PoisonError::into_inner);
             // Over or not, it may have brought something for the body. An end that it did not
             // tell the body of is told by its being dropped.
             if connection.drive(cx).is_ready() {

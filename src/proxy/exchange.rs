@@ -11,6 +11,7 @@ use super::{
     connection::{Connecting, Connector, Drive, Sending, Upstream},
     failure::Failure,
     gauges::Gauges,
+    outgoing::{Outgoing, Progress},
     pool::Pool,
     service::Config,
     target::Target,
@@ -21,7 +22,7 @@ use crate::BoxError;
 pub(super) struct Client<B> {
     pub(super) connector: Connector,
     pub(super) target: Target,
-    pub(super) pool: Arc<Pool<B>>,
+    pub(super) pool: Arc<Pool<Outgoing<B>>>,
     pub(super) config: Config,
     pub(super) gauges: Gauges,
 }
@@ -31,25 +32,39 @@ pub(super) struct Client<B> {
 /// Dropped, it closes the connection that it has, or is making.
 pub(super) struct Exchange<B> {
     client: Arc<Client<B>>,
+    progress: Progress,
     step: Step<B>,
 }
 
 enum Step<B> {
-    Connecting(Connecting<B>),
+    Connecting(Connecting<Outgoing<B>>),
     Sent {
-        sending: Sending<B>,
+        sending: Sending<Outgoing<B>>,
         // Gone once it is over.
-        connection: Option<Box<dyn Upstream<B>>>,
+        connection: Option<Box<dyn Upstream<Outgoing<B>>>>,
         was_idle: bool,
     },
+    Over,
 }
 
-/// The head, the body, and the connection that the body comes on.
-pub(super) type Answer = (Response<Incoming>, Option<Box<dyn Drive>>);
+/// What the body of a response comes on.
+pub(super) struct Carrier {
+    pub(super) connection: Option<Box<dyn Drive>>,
+    /// How much of the request is on its way.
+    pub(super) progress: Progress,
+}
+
+/// The head and the body, and what the body comes on.
+pub(super) type Answer = (Response<Incoming>, Carrier);
 
 impl<B> Exchange<B> {
     pub(super) fn config(&self) -> &Config {
         &self.client.config
+    }
+
+    /// Gives up: closes the connection.
+    pub(super) fn abort(&mut self) {
+        self.step = Step::Over;
     }
 }
 
@@ -59,12 +74,15 @@ where
 {
     /// Sends `request` on an idle connection, or begins to make one.
     pub(super) fn start(client: &Arc<Client<B>>, request: Request<B>) -> Self {
+        let request = request.map(Outgoing::new);
+        let progress = request.body().progress();
         Self {
             step: match client.pool.take() {
                 Some(connection) => Step::send(connection, request, true),
                 None => Step::connect(client, request),
             },
             client: Arc::clone(client),
+            progress,
         }
     }
 
@@ -87,8 +105,11 @@ where
                     }
                     match ready!(sending.as_mut().poll(cx)) {
                         Ok(response) => {
-                            let connection = connection.take();
-                            return Poll::Ready(Ok((response, connection.map(|c| c as _))));
+                            let carrier = Carrier {
+                                connection: connection.take().map(|connection| connection as _),
+                                progress: self.progress.clone(),
+                            };
+                            return Poll::Ready(Ok((response, carrier)));
                         }
                         Err(mut error) => {
                             // hyper gives back what it has not begun to write. An idle connection
@@ -101,6 +122,7 @@ where
                         }
                     }
                 }
+                Step::Over => return Poll::Pending,
             }
         }
     }
@@ -110,7 +132,7 @@ impl<B> Step<B>
 where
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    fn connect(client: &Client<B>, request: Request<B>) -> Self {
+    fn connect(client: &Client<B>, request: Request<Outgoing<B>>) -> Self {
         let Client {
             connector,
             target,
@@ -120,7 +142,11 @@ where
         Self::Connecting(connector.connect(target.url().clone(), request, pool.downgrade()))
     }
 
-    fn send(mut connection: Box<dyn Upstream<B>>, request: Request<B>, was_idle: bool) -> Self {
+    fn send(
+        mut connection: Box<dyn Upstream<Outgoing<B>>>,
+        request: Request<Outgoing<B>>,
+        was_idle: bool,
+    ) -> Self {
         Self::Sent {
             sending: connection.send(request),
             connection: Some(connection),

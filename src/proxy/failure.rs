@@ -26,8 +26,10 @@ pub(super) enum Failure {
     NoHead(hyper::Error),
     /// The client's request body broke off while it was forwarded.
     RequestBody(hyper::Error),
-    /// A redirect, or a switch of protocols, which the proxy does not follow.
+    /// A redirect, which the proxy does not follow.
     Redirect,
+    /// A switch of protocols that nobody asked for.
+    Switch,
     /// An event stream in an encoding that nobody asked for.
     Encoded,
     /// A response in another transfer coding than chunks.
@@ -75,6 +77,7 @@ impl Failure {
             Self::NoHead(_) => (BAD_GATEWAY, "the upstream gave no valid answer"),
             Self::RequestBody(_) => (BAD_REQUEST, "the request body broke off"),
             Self::Redirect => (BAD_GATEWAY, "the upstream answered with a redirect"),
+            Self::Switch => (BAD_GATEWAY, "the upstream switched to another protocol"),
             Self::Encoded => (BAD_GATEWAY, "the upstream encoded an event stream"),
             Self::ResponseCoding => (BAD_GATEWAY, "the upstream encoded the transfer"),
             Self::RequestCoding => (
@@ -88,6 +91,16 @@ impl Failure {
             Self::Method => (NOT_IMPLEMENTED, "the method is not proxied"),
         };
         (status, code, message)
+    }
+}
+
+impl Failure {
+    /// Whether it is the client's doing.
+    pub(super) const fn is_of_client(&self) -> bool {
+        matches!(
+            self,
+            Self::RequestBody(_) | Self::RequestCoding | Self::NamesProtected | Self::Method
+        )
     }
 }
 

@@ -11,7 +11,6 @@ use http::{Response, StatusCode, Version, response::Parts};
 use http_body::Body;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
 
 use super::{
     body::{Options, UpstreamBody},
@@ -25,6 +24,7 @@ use super::{
 use crate::{
     BoxError,
     body::ResponseBody,
+    deadline::Deadline,
     outcome::Guard,
     refusal::{Recipient, Refusal},
 };
@@ -47,7 +47,7 @@ pin_project! {
             exchange: Exchange<B>,
             // Started only when the upstream lets us wait.
             #[pin]
-            deadline: Option<Sleep>,
+            deadline: Deadline,
             // Taken when the head is there.
             waiting: Option<Waiting>,
         },
@@ -72,7 +72,7 @@ impl<B> ResponseFuture<B> {
         Self {
             state: State::Waiting {
                 exchange,
-                deadline: None,
+                deadline: Deadline::new(),
                 waiting: Some(Waiting { recipient, guard }),
             },
         }
@@ -107,25 +107,21 @@ where
                         let Some(timeout) = exchange.config().head_timeout else {
                             return Poll::Pending;
                         };
-                        if deadline.is_none() {
-                            deadline.set(Some(sleep(timeout)));
-                        }
-                        let Some(sleep) = deadline.as_mut().as_pin_mut() else {
-                            return Poll::Pending;
-                        };
-                        ready!(sleep.poll(cx));
+                        ready!(deadline.as_mut().poll(timeout, cx));
+                        exchange.abort();
                         Err(Failure::HeadTimeout)
                     }
                 };
                 // A fired or spent timer is not kept while the body lives.
-                deadline.set(None);
+                deadline.clear();
                 let Waiting {
                     recipient,
                     mut guard,
                 } = waiting.take().expect("polled after completion");
-                let relayed = answer.and_then(|(response, connection)| {
+                let relayed = answer.and_then(|(response, carrier)| {
                     let (parts, body, options) = relay(response, exchange.config())?;
-                    Ok((parts, Driven::new(body, connection, cx), options))
+                    let is_success = parts.status.is_success();
+                    Ok((parts, Driven::new(body, carrier, is_success, cx), options))
                 });
                 Poll::Ready(Ok(match relayed {
                     Ok((parts, body, options)) => {
@@ -153,10 +149,12 @@ fn relay(
 ) -> Result<(Parts, Incoming, Options), Failure> {
     let (mut parts, body) = response.into_parts();
     // Not followed: it would carry credentials to wherever the upstream says (PRX-4, B56).
-    if parts.status == StatusCode::SWITCHING_PROTOCOLS
-        || (parts.status.is_redirection() && parts.status != StatusCode::NOT_MODIFIED)
-    {
+    if parts.status.is_redirection() && parts.status != StatusCode::NOT_MODIFIED {
         return Err(Failure::Redirect);
+    }
+    // Not asked for: `Upgrade` never crosses.
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Failure::Switch);
     }
     let is_event_stream = hop::is_event_stream(&parts.headers);
     hop::to_client(&mut parts.headers, is_event_stream)?;
@@ -176,7 +174,12 @@ fn relay(
 
 fn refuse(failure: &Failure, recipient: &Recipient) -> Response<ResponseBody<UpstreamBody>> {
     let error: &(dyn Error + 'static) = failure;
-    tracing::warn!(error, "nothing to relay");
+    // A client must not be able to fill the log.
+    if failure.is_of_client() {
+        tracing::debug!(error, "refused");
+    } else {
+        tracing::warn!(error, "nothing to relay");
+    }
     Refusal::from(failure).into_response(recipient)
 }
 

@@ -108,6 +108,7 @@ mod future;
 mod gauges;
 mod hop;
 mod merge;
+mod outgoing;
 mod pool;
 mod service;
 mod target;

@@ -1,6 +1,9 @@
 use std::{
     fmt,
+    future::poll_fn,
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -10,6 +13,9 @@ use tokio::{
 };
 
 use super::connection::Upstream;
+
+/// How often idle connections are looked at.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// Connections that wait for their next exchange.
 ///
@@ -25,9 +31,8 @@ pub(super) struct Pool<B> {
 struct State<B> {
     /// Oldest first.
     idle: Vec<Idle<B>>,
-    /// Whether a task looks for connections that nobody wanted. There is one at most, and none
-    /// while the pool is empty.
-    is_reaped: bool,
+    /// Whether a task looks after them. There is one at most, and none while the pool is empty.
+    is_watched: bool,
 }
 
 struct Idle<B> {
@@ -42,18 +47,27 @@ impl<B> Pool<B> {
             idle_timeout,
             state: Mutex::new(State {
                 idle: Vec::new(),
-                is_reaped: false,
+                is_watched: false,
             }),
             this: Weak::clone(this),
         })
     }
 
-    /// The connection that was used last. It may have ended since: hyper finds out before it
-    /// writes, and gives the request back.
+    /// The connection that was used last.
+    ///
+    /// It may have ended since. If that is known here when the request is about to be written,
+    /// hyper gives the request back; if not, the request is lost with the connection.
     pub(super) fn take(&self) -> Option<Box<dyn Upstream<B>>> {
-        let idle = self.lock().idle.pop()?;
-        // If the newest is too old, then so are the others, and the reaper is about to come.
-        (idle.since.elapsed() < self.idle_timeout).then_some(idle.connection)
+        let mut state = self.lock();
+        let newest = state.idle.pop()?;
+        if newest.since.elapsed() < self.idle_timeout {
+            return Some(newest.connection);
+        }
+        // Then so are all others. They are closed outside of the lock.
+        let old = mem::take(&mut state.idle);
+        drop(state);
+        drop(old);
+        None
     }
 
     pub(super) fn downgrade(&self) -> Weak<Self> {
@@ -65,18 +79,25 @@ impl<B> Pool<B> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Drops what has waited too long. False once there is nothing left to look after.
-    fn reap(&self) -> bool {
+    /// Closes what has waited too long, and what its upstream has closed. False once there is
+    /// nothing left to look after.
+    ///
+    /// One that may be in use again within a moment is left alone.
+    fn sweep(&self, cx: &mut Context<'_>) -> bool {
         let mut state = self.lock();
-        let now = Instant::now();
-        let State { idle, is_reaped } = &mut *state;
-        let is_old = |one: &Idle<B>| now.duration_since(one.since) >= self.idle_timeout;
-        let old: Vec<_> = idle.extract_if(.., |one| is_old(one)).collect();
-        *is_reaped = !idle.is_empty();
-        let goes_on = *is_reaped;
+        let closed: Vec<_> = state
+            .idle
+            .extract_if(.., |idle| {
+                let age = idle.since.elapsed();
+                age >= self.idle_timeout || (age >= SWEEP && idle.connection.drive(cx).is_ready())
+            })
+            .collect();
+        let goes_on = !state.idle.is_empty();
+        if !goes_on {
+            state.is_watched = false;
+        }
         drop(state);
-        // Closing is done outside of the lock.
-        drop(old);
+        drop(closed);
         goes_on
     }
 }
@@ -88,27 +109,62 @@ impl<B: 'static> Pool<B> {
         if state.idle.len() >= self.max_idle {
             return;
         }
-        if !state.is_reaped {
-            // Without a runtime nobody would ever close it.
-            let Ok(runtime) = Handle::try_current() else {
-                return;
-            };
-            runtime.spawn(reap(self.downgrade(), self.idle_timeout));
-            state.is_reaped = true;
+        let starts = !state.is_watched;
+        let runtime = if starts {
+            Handle::try_current().ok()
+        } else {
+            None
+        };
+        if starts && runtime.is_none() {
+            // Nobody would ever close it.
+            return;
         }
+        state.is_watched = true;
         state.idle.push(Idle {
             connection,
             since: Instant::now(),
         });
+        drop(state);
+        if let Some(runtime) = runtime {
+            let watch = Watch {
+                pool: self.downgrade(),
+                is_over: false,
+            };
+            runtime.spawn(watch.run(self.idle_timeout.min(SWEEP)));
+        }
     }
 }
 
-/// Looks after `pool` until it is empty or gone.
-async fn reap<B>(pool: Weak<Pool<B>>, every: Duration) {
-    loop {
-        sleep(every).await;
-        if !pool.upgrade().is_some_and(|pool| pool.reap()) {
-            return;
+/// The task that looks after a pool, until that is empty or gone.
+struct Watch<B> {
+    pool: Weak<Pool<B>>,
+    is_over: bool,
+}
+
+impl<B> Watch<B> {
+    async fn run(mut self, every: Duration) {
+        loop {
+            sleep(every).await;
+            let goes_on = poll_fn(|cx| {
+                let pool = self.pool.upgrade();
+                Poll::Ready(pool.is_some_and(|pool| pool.sweep(cx)))
+            });
+            if !goes_on.await {
+                // The pool knows, and may have another task by now.
+                self.is_over = true;
+                return;
+            }
+        }
+    }
+}
+
+/// Dropped with its runtime, it must not leave a pool behind that believes to be looked after.
+impl<B> Drop for Watch<B> {
+    fn drop(&mut self) {
+        if !self.is_over
+            && let Some(pool) = self.pool.upgrade()
+        {
+            pool.lock().is_watched = false;
         }
     }
 }

@@ -38,7 +38,9 @@ impl Drive for Fake {
         Poll::Pending
     }
 
-    fn finish(self: Box<Self>, _cx: &mut Context<'_>) {}
+    fn detach(self: Box<Self>) {}
+
+    fn finish(self: Box<Self>, _lingers: bool, _cx: &mut Context<'_>) {}
 }
 
 impl Upstream<()> for Fake {

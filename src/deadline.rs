@@ -1,0 +1,73 @@
+//! A timer that costs nothing until somebody has to wait.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
+
+pin_project! {
+    /// Started by the first poll, not when it is made.
+    #[derive(Debug)]
+    pub(crate) struct Deadline {
+        #[pin]
+        sleep: Option<Sleep>,
+    }
+}
+
+impl Deadline {
+    pub(crate) const fn new() -> Self {
+        Self { sleep: None }
+    }
+
+    /// Ready once `after` has passed since the first poll.
+    pub(crate) fn poll(self: Pin<&mut Self>, after: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        if this.sleep.is_none() {
+            this.sleep.set(Some(sleep(after)));
+        }
+        match this.sleep.as_pin_mut() {
+            Some(sleep) => sleep.poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+#[cfg(feature = "proxy")]
+impl Deadline {
+    /// Whether it runs.
+    pub(crate) const fn is_set(&self) -> bool {
+        self.sleep.is_some()
+    }
+
+    /// Ready once `after` has passed since the first poll and since `last`, which is forgotten
+    /// when it has been taken into account.
+    ///
+    /// The timer is moved only when it fires, so that a sign of life costs a look at the clock,
+    /// not a change of a timer.
+    pub(crate) fn poll_since(
+        mut self: Pin<&mut Self>,
+        last: &mut Option<tokio::time::Instant>,
+        after: Duration,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        while self.as_mut().poll(after, cx).is_ready() {
+            let (Some(last), Some(sleep)) =
+                (last.take(), self.as_mut().project().sleep.as_pin_mut())
+            else {
+                return Poll::Ready(());
+            };
+            sleep.reset(last + after);
+        }
+        Poll::Pending
+    }
+
+    /// Stops it.
+    pub(crate) fn clear(self: Pin<&mut Self>) {
+        self.project().sleep.set(None);
+    }
+}
