@@ -338,6 +338,8 @@ async fn refused_body_on_the_wire_is_never_a_request() {
                 .await;
             let response = client.read_message().await;
             assert_eq!(response.start_line(), "HTTP/1.1 413 Payload Too Large");
+            // A client that reused the connection would lose its next request.
+            assert_eq!(response.fields("connection"), ["close"]);
             client.finish().await;
             assert_eq!(client.closed().await, b"", "no second answer");
             settle().await;

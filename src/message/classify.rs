@@ -29,7 +29,8 @@ pub enum Fault {
     DuplicateVersionHeader,
     /// The version header has bytes that no version has (HDR-6). It counts as unknown.
     InvalidVersionHeader,
-    /// The body is not JSON (A40 to A43). In a session, whatever the header says.
+    /// The body is not JSON (A40 to A43), or has more levels or messages than are read. In a
+    /// session, whatever the header says.
     NotJson,
     /// The body is JSON, but no JSON-RPC 2.0 message (JRP-1, A48). Of the era that its claim makes
     /// it, or else the header.

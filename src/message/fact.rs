@@ -35,7 +35,7 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// If it is no JSON.
+    /// If it is no JSON, or over the limits of [`peek`](crate::jsonrpc::peek).
     pub fn peek(&self) -> Result<Peek<'_>, &PeekError> {
         self.shape.as_ref().map(|shape| shape.view(&self.body))
     }

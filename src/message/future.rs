@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, request};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION, request};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -112,6 +112,7 @@ where
                 } => {
                     let Poll::Ready(read) = collect.poll(cx) else {
                         let waiting = next.as_ref().expect("polled after completion");
+                        let version = waiting.parts.version;
                         let Some(timeout) = waiting.read_timeout else {
                             return Poll::Pending;
                         };
@@ -122,7 +123,7 @@ where
                         }
                         ready!(deadline.as_mut().poll(timeout, cx));
                         state.set(State::Refused {
-                            refusal: Some(too_slow(timeout)),
+                            refusal: Some(too_slow(timeout, version)),
                         });
                         continue;
                     };
@@ -134,7 +135,9 @@ where
                         }
                         Err(error) => {
                             let refusal = match error {
-                                CollectError::TooLarge => too_large(next.max_body_bytes),
+                                CollectError::TooLarge => {
+                                    too_large(next.max_body_bytes, next.parts.version)
+                                }
                                 CollectError::Body(_) => unreadable(),
                             };
                             state.set(State::Refused {
@@ -189,16 +192,26 @@ pub(super) fn note(classified: &Classified) {
     }
 }
 
-pub(super) fn too_large(limit: usize) -> Refusal {
-    Refusal::new(
+pub(super) fn too_large(limit: usize, version: Version) -> Refusal {
+    let refusal = Refusal::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         ErrorObject::new(code::PAYLOAD_TOO_LARGE, "the request body is too large")
             .add_number("maxBytes", limit as u64),
-    )
+    );
+    closing(refusal, version)
 }
 
-fn too_slow(timeout: Duration) -> Refusal {
-    Refusal::new(
+/// Says that the connection ends with this response, because what is left of the body is not read
+/// (RFC 9112 §9.6). Later versions of HTTP have no such field.
+fn closing(refusal: Refusal, version: Version) -> Refusal {
+    if version > Version::HTTP_11 {
+        return refusal;
+    }
+    refusal.with_header(CONNECTION, HeaderValue::from_static("close"))
+}
+
+fn too_slow(timeout: Duration, version: Version) -> Refusal {
+    let refusal = Refusal::new(
         StatusCode::REQUEST_TIMEOUT,
         ErrorObject::new(
             code::REQUEST_TIMEOUT,
@@ -208,7 +221,8 @@ fn too_slow(timeout: Duration) -> Refusal {
             "timeoutMs",
             u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
         ),
-    )
+    );
+    closing(refusal, version)
 }
 
 fn unreadable() -> Refusal {

@@ -75,7 +75,8 @@
 //! # Ordering
 //!
 //! Outside of every layer that needs the body, inside of those that can refuse without it. A layer
-//! inside of another `MessageLayer` reads nothing again. Over hyper's `Incoming` it also turns the
+//! inside of another `MessageLayer` reads nothing again, whatever its own limits. Bodies of other
+//! methods than POST pass unread: bound those where they are read. Over hyper's `Incoming` it also turns the
 //! body into one that can be made from bytes, so there it has to be outermost of those that read.
 //!
 //! # Cancellation

@@ -87,7 +87,7 @@ where
             read_timeout,
         } = self.config;
         if Collect::is_refused(request.body(), max_body_bytes) {
-            return ResponseFuture::refused(future::too_large(max_body_bytes));
+            return ResponseFuture::refused(future::too_large(max_body_bytes, request.version()));
         }
         // The service that was polled ready goes with the request; its clone stays behind.
         let clone = self.inner.clone();

@@ -41,7 +41,8 @@ impl Gauges {
         self.counters.completed.load(Relaxed)
     }
 
-    /// Exchanges that the upstream broke off, or took too long over.
+    /// Exchanges that broke off: the upstream's answer, or the upload of a client; or that took the
+    /// upstream too long.
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.counters.failed.load(Relaxed)

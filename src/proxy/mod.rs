@@ -55,7 +55,10 @@
 //! `Host`. Its query goes along unless the upstream's URL has one of its own; an `access_token` in
 //! it never does. `Host` is the upstream's, `Accept-Encoding` is `identity`, and hop-by-hop fields
 //! and what clients say about forwarding (`Forwarded`, `X-Forwarded-*`) stay behind (RFC 9110
-//! §7.6.1, PRX-1…3). All else passes byte for byte, and so does the answer.
+//! §7.6.1, PRX-1…3); `Via` is added. All else passes byte for byte, and so does the answer, but for
+//! three things: interim responses (1xx) end here, trailers do not cross HTTP/1.1 because the
+//! `Trailer` field is hop-by-hop, and an event stream is told not to be buffered
+//! (`X-Accel-Buffering`, `Cache-Control`).
 //!
 //! # What it answers itself
 //!
@@ -65,6 +68,7 @@
 //! | no response head within 5 min | 504 | −31504 |
 //! | the connection ended before the head was complete; it is no HTTP, or over 64 KiB or 100 fields | 502 | −31502 |
 //! | a redirect or a protocol switch, which are not followed | 502 | −31502 |
+//! | a `Transfer-Encoding` other than `chunked`, in a response or a request | 502, 501 | −31502, −32600 |
 //! | an event stream with a `Content-Encoding` | 502 | −31502 |
 //! | `Connection` names a field that policies depend on | 400 | −32600 |
 //! | the request body broke off | 400 | −32600 |
@@ -74,8 +78,15 @@
 //! Once the head has been sent, a failure ends the body with a [`BodyError`]: hyper then closes
 //! the connection without the response's proper end, so that no client takes the rest for whole.
 //!
-//! Nothing is sent twice. The one exception is a kept connection that turns out to be closed
-//! before a byte of the request was written to it; then a new one is made (PRX-6).
+//! Nothing is sent twice. A kept connection that turns out to be closed before a byte of the
+//! request was written to it is replaced by a new one (PRX-6); one that is closed at the same
+//! moment costs the request, and is a 502.
+//!
+//! # Uploads
+//!
+//! A request may be answered before it is sent whole. Both directions then move at their own
+//! pace; if the answer is over first, a request that was accepted (2xx) is sent on for up to 60 s,
+//! and one that was refused is cut off. The time to the response head includes the upload.
 //!
 //! # Merging
 //!

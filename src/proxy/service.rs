@@ -58,8 +58,8 @@ impl ReverseProxyBuilder {
         self
     }
 
-    /// The time from the call to the upstream's response head. 5 min by default, because a tool
-    /// may work that long before it answers with JSON; 504 when it is over.
+    /// The time from the call to the upstream's response head, the upload included. 5 min by
+    /// default, because a tool may work that long before it answers with JSON; 504 when it is over.
     pub const fn with_head_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.config.head_timeout = timeout;
         self
@@ -80,7 +80,8 @@ impl ReverseProxyBuilder {
         self
     }
 
-    /// The silence after which TCP probes the upstream, three times. 15 s by default.
+    /// The silence after which TCP probes the upstream, three times. 15 s by default. Bytes that
+    /// the upstream's machine does not acknowledge end the connection after four times as long.
     pub const fn with_tcp_keep_alive(mut self, interval: Duration) -> Self {
         self.config.tcp_keep_alive = interval;
         self
@@ -92,7 +93,8 @@ impl ReverseProxyBuilder {
         self
     }
 
-    /// How long an idle connection is kept. 90 s by default.
+    /// How long an idle connection is kept, to the second. 90 s by default. One that its upstream
+    /// closes is closed within a second.
     pub const fn with_pool_idle_timeout(mut self, timeout: Duration) -> Self {
         self.config.pool_idle_timeout = timeout;
         self

@@ -92,7 +92,7 @@ pub(crate) const CANCELLED: [u64; 4] = [0, 0, 0, 1];
 
 /// Lets every task run that can run without anything coming from outside.
 ///
-/// For what becomes so in a task of the client library, without an event that a test could await:
+/// For what becomes so in a task of the proxy, without an event that a test could await:
 /// a connection's return into the pool.
 pub(crate) async fn settle() {
     for _ in 0..64 {

@@ -17,13 +17,13 @@ use crate::proxy::{
 
 const IDLE: Duration = Duration::from_secs(90);
 
-/// A connection that only counts how many of it are open.
-struct Fake(Arc<AtomicUsize>);
+/// A connection that only counts how many of it are open, and may have been closed by its upstream.
+struct Fake(Arc<AtomicUsize>, bool);
 
 impl Fake {
     fn open(count: &Arc<AtomicUsize>) -> Box<Self> {
         count.fetch_add(1, SeqCst);
-        Box::new(Self(Arc::clone(count)))
+        Box::new(Self(Arc::clone(count), false))
     }
 }
 
@@ -35,7 +35,11 @@ impl Drop for Fake {
 
 impl Drive for Fake {
     fn drive(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
-        Poll::Pending
+        if self.1 {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 
     fn detach(self: Box<Self>) {}
@@ -146,4 +150,33 @@ fn without_a_runtime_nothing_is_kept_and_nothing_panics() {
     pool.put(Fake::open(&open));
     assert_eq!(open.load(SeqCst), 0);
     assert!(pool.take().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn connection_that_its_upstream_closed_is_closed_within_a_second() {
+    let open = Arc::default();
+    let pool = Pool::new(8, IDLE);
+    let mut closed = Fake::open(&open);
+    closed.1 = true;
+    pool.put(closed);
+    pool.put(Fake::open(&open));
+    settle().await;
+    advance(Duration::from_secs(1)).await;
+    settle().await;
+    assert_eq!(open.load(SeqCst), 1);
+}
+
+#[test]
+fn pool_is_looked_after_again_when_its_runtime_is_gone() {
+    let open = Arc::default();
+    let pool = Pool::new(8, IDLE);
+    for _ in 0..2 {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
+        let _entered = runtime.enter();
+        pool.put(Fake::open(&open));
+        // The first look of a runtime is what starts the task; each has one of its own.
+        assert_eq!(runtime.metrics().num_alive_tasks(), 1);
+    }
 }
