@@ -39,11 +39,6 @@ impl Deadline {
 
 #[cfg(feature = "proxy")]
 impl Deadline {
-    /// Whether it runs.
-    pub(crate) const fn is_set(&self) -> bool {
-        self.sleep.is_some()
-    }
-
     /// Ready once `after` has passed since the first poll and since `last`, which is forgotten
     /// when it has been taken into account.
     ///

@@ -4,7 +4,7 @@ use super::proc::{Core, Result, Role};
 use super::report::{check, info, median};
 
 const JSON_CONNECTIONS: usize = 16;
-const JSON_REQUESTS: usize = 20_000;
+const JSON_REQUESTS: usize = 40_000;
 const JSON_LIMIT: f64 = 1.05;
 
 const SSE_EVENTS: usize = 200_000;

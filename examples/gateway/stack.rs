@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    net::IpAddr,
+    net::{Ipv4Addr, Ipv6Addr},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -12,7 +12,6 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{ALLOW, CONTENT_TYPE, HOST, ORIGIN},
-    uri::Authority,
 };
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -99,29 +98,42 @@ where
 /// under a name of its own ("DNS rebinding"); and the upstream cannot tell, because it sees its
 /// own name as the `Host`.
 fn is_local(headers: &HeaderMap) -> bool {
-    let is_loopback = |authority: &str| {
-        authority.parse::<Authority>().is_ok_and(|authority| {
-            if authority.as_str().contains('@') {
-                return false;
-            }
-            let host = authority.host().trim_end_matches('.');
-            let address = host.trim_start_matches('[').trim_end_matches(']');
-            host.eq_ignore_ascii_case("localhost")
-                || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-        })
-    };
-    let mut hosts = headers.get_all(HOST).iter();
-    let host = hosts.next().and_then(|host| host.to_str().ok());
-    if !host.is_some_and(is_loopback) || hosts.next().is_some() {
-        return false;
+    let mut has_host = false;
+    for (name, value) in headers {
+        let is_local = if *name == HOST {
+            !std::mem::replace(&mut has_host, true) && value.to_str().is_ok_and(is_loopback)
+        } else if *name == ORIGIN {
+            let origin = value.to_str().unwrap_or_default();
+            let host = origin.strip_prefix("http://");
+            host.or(origin.strip_prefix("https://"))
+                .is_some_and(is_loopback)
+        } else {
+            true
+        };
+        if !is_local {
+            return false;
+        }
     }
-    headers.get_all(ORIGIN).iter().all(|origin| {
-        let origin = origin.to_str().unwrap_or_default();
-        let authority = origin
-            .strip_prefix("http://")
-            .or(origin.strip_prefix("https://"));
-        authority.is_some_and(is_loopback)
-    })
+    has_host
+}
+
+/// Whether `host`, with or without a port, is a name or an address of this machine.
+fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if let Some(address) = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+    {
+        return address.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_loopback());
+    }
+    // The usual ones first: nearly every request has one of these.
+    name == "127.0.0.1"
+        || name.eq_ignore_ascii_case("localhost")
+        || name.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 pin_project! {

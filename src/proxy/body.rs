@@ -95,9 +95,9 @@ pin_project! {
         // Whether the server has been given a turn to write before it sees an error.
         has_yielded: bool,
         guard: Guard<Ended>,
-        // Runs from the upstream's first silence.
-        #[pin]
-        deadline: Deadline,
+        // Runs from the upstream's first silence. Boxed, because most bodies are there at once, and
+        // each is moved through every layer.
+        deadline: Option<Pin<Box<Deadline>>>,
         spoke: Option<Instant>,
     }
 }
@@ -117,7 +117,7 @@ impl<B: Body<Data = Bytes>> Relay<B> {
             over,
             has_yielded: false,
             guard,
-            deadline: Deadline::new(),
+            deadline: None,
             spoke: None,
         }
     }
@@ -140,7 +140,7 @@ where
             match this.inner.as_mut().poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => {
-                        if this.deadline.is_set() {
+                        if this.deadline.is_some() {
                             *this.spoke = Some(Instant::now());
                         }
                         let pushed = if this.options.merge {
@@ -180,7 +180,10 @@ where
                     let Some(idle) = this.options.idle else {
                         return Poll::Pending;
                     };
-                    ready!(this.deadline.as_mut().poll_since(this.spoke, idle, cx));
+                    let deadline = this
+                        .deadline
+                        .get_or_insert_with(|| Box::pin(Deadline::new()));
+                    ready!(deadline.as_mut().poll_since(this.spoke, idle, cx));
                     *this.over = true;
                     this.guard.fail();
                     *this.last = Some(Box::new(Err(BodyError::idle(idle))));

@@ -3,9 +3,8 @@
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
-        ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING,
-        CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, ORIGIN, SET_COOKIE, TRANSFER_ENCODING,
-        VIA, WWW_AUTHENTICATE,
+        ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
+        HOST, TRANSFER_ENCODING, VIA,
     },
 };
 
@@ -22,14 +21,15 @@ struct Survey {
 }
 
 impl Survey {
-    fn of(headers: &HeaderMap, is_private: impl Fn(&HeaderName) -> bool) -> Self {
+    fn of(headers: &HeaderMap, is_private: impl Fn(&str) -> bool) -> Self {
         let mut survey = Self {
             has_private: false,
             has_doubtful_length: false,
         };
         let mut lengths = 0;
         for (name, value) in headers {
-            if *name == CONTENT_LENGTH {
+            let name = name.as_str();
+            if name == "content-length" {
                 lengths += 1;
                 survey.has_doubtful_length |=
                     lengths > 1 || !value.as_bytes().iter().all(u8::is_ascii_digit);
@@ -49,17 +49,15 @@ impl Survey {
 /// the upstream another request than the one that was judged. And if the body's transfer coding
 /// is one that nobody here undoes.
 pub(super) fn to_upstream(headers: &mut HeaderMap, host: &HeaderValue) -> Result<(), Failure> {
-    let is_private = |name: &HeaderName| {
-        // `Expect` has been answered by the server in front of us.
-        is_hop_by_hop(name.as_str()) || is_forwarding(name.as_str()) || *name == EXPECT
-    };
+    // `Expect` has been answered by the server in front of us.
+    let is_private = |name: &str| is_hop_by_hop(name) || is_forwarding(name) || name == "expect";
     let survey = Survey::of(headers, is_private);
     if survey.has_private {
         if is_transfer_coded(headers) {
             return Err(Failure::RequestCoding);
         }
         let named = connection_named(headers);
-        if named.iter().any(is_protected) {
+        if named.iter().any(|name| is_protected(name.as_str())) {
             return Err(Failure::NamesProtected);
         }
         remove(headers, &named);
@@ -79,7 +77,7 @@ pub(super) fn to_upstream(headers: &mut HeaderMap, host: &HeaderValue) -> Result
 ///
 /// If the body is in a coding that nobody asked for, or that nobody here undoes.
 pub(super) fn to_client(headers: &mut HeaderMap, is_event_stream: bool) -> Result<(), Failure> {
-    let is_private = |name: &HeaderName| is_hop_by_hop(name.as_str());
+    let is_private = is_hop_by_hop;
     let survey = Survey::of(headers, is_private);
     if survey.has_private {
         if is_transfer_coded(headers) {
@@ -87,7 +85,7 @@ pub(super) fn to_client(headers: &mut HeaderMap, is_event_stream: bool) -> Resul
         }
         // Nothing here is the upstream's to withhold: what it may not name is simply kept.
         let mut named = connection_named(headers);
-        named.retain(|name| !is_protected(name));
+        named.retain(|name| !is_protected(name.as_str()));
         remove(headers, &named);
     }
     remove_surveyed(headers, survey, is_private);
@@ -111,11 +109,7 @@ pub(super) fn to_client(headers: &mut HeaderMap, is_event_stream: bool) -> Resul
 /// Removes what does not cross, and a length that is not the body's, because there are chunks, or
 /// that the next parser may read as another, because it is a list (A15, RFC 9112 §6.3). The body
 /// tells its own.
-fn remove_surveyed(
-    headers: &mut HeaderMap,
-    survey: Survey,
-    is_private: impl Fn(&HeaderName) -> bool,
-) {
+fn remove_surveyed(headers: &mut HeaderMap, survey: Survey, is_private: impl Fn(&str) -> bool) {
     if survey.has_doubtful_length || (survey.has_private && headers.contains_key(TRANSFER_ENCODING))
     {
         headers.remove(CONTENT_LENGTH);
@@ -127,9 +121,7 @@ fn remove_surveyed(
 
 /// Takes out of trailers what has a meaning only in a header section (A19).
 pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
-    remove_where(trailers, |name| {
-        is_hop_by_hop(name.as_str()) || is_protected(name)
-    });
+    remove_where(trailers, |name| is_hop_by_hop(name) || is_protected(name));
 }
 
 /// Whether the response is a stream of server-sent events (SWF-1).
@@ -207,22 +199,21 @@ fn is_forwarding(name: &str) -> bool {
 }
 
 /// Fields that a policy, the routing or the framing depends on.
-fn is_protected(name: &HeaderName) -> bool {
-    const LISTED: [HeaderName; 9] = [
-        AUTHORIZATION,
-        COOKIE,
-        SET_COOKIE,
-        WWW_AUTHENTICATE,
-        HOST,
-        ORIGIN,
-        CONTENT_LENGTH,
-        CONTENT_TYPE,
-        CONTENT_ENCODING,
-    ];
-    LISTED.contains(name)
-        || is_forwarding(name.as_str())
-        || name.as_str().starts_with("mcp-")
-        || *name == crate::header::LAST_EVENT_ID
+fn is_protected(name: &str) -> bool {
+    matches!(
+        name,
+        "authorization"
+            | "cookie"
+            | "set-cookie"
+            | "www-authenticate"
+            | "host"
+            | "origin"
+            | "last-event-id"
+            | "content-length"
+            | "content-type"
+            | "content-encoding"
+    ) || name.starts_with("mcp-")
+        || is_forwarding(name)
 }
 
 fn remove(headers: &mut HeaderMap, names: &[HeaderName]) {
@@ -232,8 +223,8 @@ fn remove(headers: &mut HeaderMap, names: &[HeaderName]) {
 }
 
 /// Removes the fields whose name is `unwanted`, without hashing the names of those that stay.
-fn remove_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
-    while let Some(name) = headers.keys().find(|name| unwanted(name)).cloned() {
+fn remove_where(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
+    while let Some(name) = headers.keys().find(|name| unwanted(name.as_str())).cloned() {
         headers.remove(name);
     }
 }
