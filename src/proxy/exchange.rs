@@ -8,24 +8,12 @@ use http_body::Body;
 use hyper::body::Incoming;
 
 use super::{
-    connection::{Connecting, Connector, Drive, Sending, Upstream},
+    client::{Client, Config},
+    connection::{Connecting, Drive, Sending, Upstream},
     failure::Failure,
-    gauges::Gauges,
     outgoing::{Outgoing, Progress},
-    pool::Pool,
-    service::Config,
-    target::Target,
 };
 use crate::BoxError;
-
-/// What exchanges with one upstream share.
-pub(super) struct Client<B> {
-    pub(super) connector: Connector,
-    pub(super) target: Target,
-    pub(super) pool: Arc<Pool<Outgoing<B>>>,
-    pub(super) config: Config,
-    pub(super) gauges: Gauges,
-}
 
 /// One request, until the head of its response.
 ///

@@ -14,12 +14,12 @@ use pin_project_lite::pin_project;
 
 use super::{
     body::{Options, UpstreamBody},
+    client::Config,
     driven::Driven,
     exchange::Exchange,
     failure::Failure,
     gauges::Ended,
     hop,
-    service::Config,
 };
 use crate::{
     BoxError,

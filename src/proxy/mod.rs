@@ -111,6 +111,7 @@
 
 mod body;
 mod body_error;
+mod client;
 mod connection;
 mod driven;
 mod exchange;

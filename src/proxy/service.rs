@@ -12,13 +12,12 @@ use tower_service::Service;
 
 use super::{
     UpstreamBody,
-    connection::Connector,
-    exchange::{Client, Exchange},
+    client::{Client, Config},
+    exchange::Exchange,
     failure::Failure,
     future::ResponseFuture,
     gauges::Gauges,
     hop,
-    pool::Pool,
     target::{Target, UpstreamUrlError},
 };
 use crate::{BoxError, body::ResponseBody, message::Message, refusal::Recipient};
@@ -28,18 +27,6 @@ use crate::{BoxError, body::ResponseBody, message::Message, refusal::Recipient};
 /// `B` is the type of the request's body. See the [module docs](crate::proxy).
 pub struct ReverseProxy<B> {
     client: Arc<Client<B>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Config {
-    connect_timeout: Duration,
-    tcp_keep_alive: Duration,
-    max_idle_connections: usize,
-    pool_idle_timeout: Duration,
-    pub(super) head_timeout: Option<Duration>,
-    pub(super) idle_timeout: Option<Duration>,
-    pub(super) stream_idle_timeout: Option<Duration>,
-    pub(super) merge: bool,
 }
 
 /// Sets up a [`ReverseProxy`].
@@ -112,13 +99,7 @@ impl ReverseProxyBuilder {
     pub fn build<B>(self) -> ReverseProxy<B> {
         let Self { target, config } = self;
         ReverseProxy {
-            client: Arc::new(Client {
-                connector: Connector::new(config.connect_timeout, config.tcp_keep_alive),
-                target,
-                pool: Pool::new(config.max_idle_connections, config.pool_idle_timeout),
-                config,
-                gauges: Gauges::default(),
-            }),
+            client: Arc::new(Client::new(target, config)),
         }
     }
 }
