@@ -11,10 +11,10 @@ use scripted::{
     CALL, COMPLETE, Canned, End, FAILED, Relayed, ScriptedPeer, Stack, Wire, builder, builder_to,
     guarded, outcomes, post, proxy, relayed, stack,
 };
-use shadowcat::refusal::Refused;
+use shadowcat::{proxy::ReverseProxy, refusal::Refused};
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
-use tower::ServiceExt;
+use tower::{Service, ServiceExt};
 
 /// Short, since tests wait for it; none that uses it expects anything else than its end.
 const SHORT: Duration = Duration::from_millis(50);
@@ -148,6 +148,21 @@ async fn connection_that_is_not_taken_in_time_is_a_gateway_timeout() {
 #[tokio::test]
 async fn silence_is_a_gateway_timeout_and_ends_the_connection() {
     assert_refused(&answer_to_silence_after("").await, 504);
+}
+
+#[tokio::test]
+async fn deadline_closes_the_connection_although_the_future_is_kept() {
+    guarded(async {
+        let mut peer = ScriptedPeer::bind().await;
+        let mut proxy: ReverseProxy<Full<Bytes>> =
+            builder(&peer).with_head_timeout(Some(SHORT)).build();
+        let mut call = Box::pin(Service::call(&mut proxy, post(CALL)));
+        let response = (&mut call).await.expect("infallible");
+        assert_eq!(response.status(), 504);
+        peer.accept().await.closed().await;
+        drop(call);
+    })
+    .await;
 }
 
 #[tokio::test]
