@@ -52,10 +52,6 @@ mod text;
 
 pub mod code;
 
-#[allow(
-    unused_imports,
-    reason = "for whoever owns a body together with its shape"
-)]
 pub(crate) use self::shape::Shape;
 pub use self::{
     envelope::{Claim, Envelope, Kind},
