@@ -2,10 +2,11 @@
 
 mod scripted;
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Incoming;
 use shadowcat::proxy::{ResponseFuture, ReverseProxy, UpstreamBody};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -154,6 +155,61 @@ async fn head_alone_does_not_stop_an_upload() {
         assert_eq!(client.read_message().await.body, b"later");
         client.write("4\r\nrest\r\n0\r\n\r\n").await;
         assert!(upstream.read_until("rest\r\n0\r\n\r\n").await.is_some());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn answer_that_is_dropped_ends_the_upload_too_can_3() {
+    guarded(async {
+        let mut peer = ScriptedPeer::bind().await;
+        let proxy: ReverseProxy<StreamBody<_>> = builder(&peer).build();
+        let gauges = proxy.gauges();
+        let never = tokio_stream::pending::<Result<Frame<Bytes>, Infallible>>();
+        let request = post("").map(|_: Full<Bytes>| StreamBody::new(never));
+        let call = tokio::spawn(proxy.oneshot(request));
+        let mut upstream = peer.accept().await;
+        upstream.read_head().await;
+        upstream
+            .write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: {}\n\n")
+            .await;
+        let response = call.await.expect("no panic").expect("infallible");
+        drop(response);
+        // The upload has no end of its own.
+        upstream.closed().await;
+        assert_eq!(gauges.in_flight(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn answer_that_is_dropped_ends_an_upload_that_is_stuck_can_3() {
+    guarded(async {
+        let mut peer = ScriptedPeer::bind().await;
+        let proxy: ReverseProxy<StreamBody<_>> = builder(&peer).build();
+        // More than the sockets hold, and no end: the upstream reads none of it.
+        let frames = tokio_stream::iter(std::iter::repeat_with(|| {
+            Ok::<_, Infallible>(Frame::data(Bytes::from(vec![b'x'; 1024 * 1024])))
+        }));
+        let request = post("").map(|_: Full<Bytes>| StreamBody::new(frames));
+        let call = tokio::spawn(proxy.oneshot(request));
+        let mut upstream = peer.accept().await;
+        upstream.read_head().await;
+        upstream
+            .write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: {}\n\n")
+            .await;
+        let mut body = call
+            .await
+            .expect("no panic")
+            .expect("infallible")
+            .into_body();
+        body.frame().await.expect("an event").expect("no error");
+        drop(body);
+        let sent = upstream.closed().await;
+        assert!(
+            !sent.is_empty(),
+            "what was on its way arrives, then the end"
+        );
     })
     .await;
 }

@@ -15,7 +15,12 @@ use hyper::{
     client::conn::{TrySendError, http1},
 };
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
-use tokio::{net::TcpStream, runtime::Handle, time::timeout};
+use tokio::{
+    net::TcpStream,
+    runtime::Handle,
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
 use tower_service::Service;
 
 use super::pool::Pool;
@@ -43,12 +48,40 @@ pub(super) trait Drive: Send {
     /// Moves bytes. Ready when the connection is over, and must not be called again then.
     fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// Lets the exchange go on without the reader's help: both directions at their own pace.
-    fn detach(self: Box<Self>);
+    /// Lets the exchange go on without the reader's help: both directions at their own pace. None
+    /// outside of a runtime, where nobody can go on with it and it is closed.
+    fn detach(self: Box<Self>) -> Option<Detached>;
 
     /// The response is over. Keeps the connection for a later exchange, if this one left it clean;
     /// `lingers` says whether what is left of the request is still to be sent.
     fn finish(self: Box<Self>, lingers: bool, cx: &mut Context<'_>);
+}
+
+/// A connection that has a task of its own, until this is dropped (CAN-3).
+#[derive(Debug)]
+pub(super) struct Detached {
+    task: AbortHandle,
+}
+
+impl Detached {
+    /// Lets the task live on for as long as the rest of a request may take.
+    pub(super) fn linger(self) {
+        if self.task.is_finished() {
+            return;
+        }
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                sleep(LINGER).await;
+                drop(self);
+            });
+        }
+    }
+}
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 /// A connection that takes requests with a body of type `B`.
@@ -145,11 +178,10 @@ where
         Pin::new(&mut self.driver).poll(cx).map(drop)
     }
 
-    fn detach(self: Box<Self>) {
-        // Without a runtime there is nobody to go on with it, and it is closed.
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(self.run());
-        }
+    fn detach(self: Box<Self>) -> Option<Detached> {
+        let runtime = Handle::try_current().ok()?;
+        let task = runtime.spawn(self.run()).abort_handle();
+        Some(Detached { task })
     }
 
     fn finish(mut self: Box<Self>, lingers: bool, cx: &mut Context<'_>) {

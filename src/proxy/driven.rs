@@ -1,4 +1,5 @@
 use std::{
+    mem,
     pin::Pin,
     sync::{Mutex, PoisonError},
     task::{Context, Poll, ready},
@@ -8,15 +9,26 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{connection::Drive, exchange::Carrier};
+use super::{
+    connection::{Detached, Drive},
+    exchange::Carrier,
+};
 
 /// A response body that drives its own connection.
 pub(super) struct Driven {
     body: Incoming,
-    // Gone once the body is over, kept for the next exchange or closed; and if the connection has
-    // a task of its own. Never locked: the mutex makes it `Sync`, for `BoxBody` and the like.
-    connection: Option<Mutex<Box<dyn Drive>>>,
+    link: Link,
     lingers: bool,
+}
+
+/// How the body comes.
+enum Link {
+    /// Driven by its reader. Never locked: the mutex makes it `Sync`, for `BoxBody` and the like.
+    Driven(Mutex<Box<dyn Drive>>),
+    /// By a task, because the request is not sent yet.
+    Detached(Detached),
+    /// The body is over; the connection is kept for the next exchange, or closed.
+    Gone,
 }
 
 impl Driven {
@@ -32,33 +44,33 @@ impl Driven {
             connection,
             progress,
         } = carrier;
+        let is_over = body.is_end_stream();
+        let link = match connection {
+            Some(connection) if !is_over && !progress.is_complete() => {
+                connection.detach().map_or(Link::Gone, Link::Detached)
+            }
+            Some(connection) => Link::Driven(Mutex::new(connection)),
+            None => Link::Gone,
+        };
         let mut driven = Self {
             body,
-            connection: connection.map(Mutex::new),
+            link,
             lingers: is_success,
         };
-        if driven.body.is_end_stream() {
+        if is_over {
             driven.finish(cx);
-        } else if !progress.is_complete()
-            && let Some(connection) = driven.take()
-        {
-            connection.detach();
         }
         driven
     }
 
-    fn take(&mut self) -> Option<Box<dyn Drive>> {
-        let connection = self.connection.take()?;
-        Some(
-            connection
-                .into_inner()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
-    }
-
     fn finish(&mut self, cx: &mut Context<'_>) {
-        if let Some(connection) = self.take() {
-            connection.finish(self.lingers, cx);
+        match mem::replace(&mut self.link, Link::Gone) {
+            Link::Driven(connection) => connection
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner)
+                .finish(self.lingers, cx),
+            Link::Detached(task) if self.lingers => task.linger(),
+            Link::Detached(_) | Link::Gone => {}
         }
     }
 }
@@ -74,13 +86,13 @@ impl Body for Driven {
         let this = &mut *self;
         let mut polled = Pin::new(&mut this.body).poll_frame(cx);
         if polled.is_pending()
-            && let Some(connection) = &mut this.connection
+            && let Link::Driven(connection) = &mut this.link
         {
             let connection = connection.get_mut().unwrap_or_else(PoisonError::into_inner);
             // Over or not, it may have brought something for the body. An end that it did not
             // tell the body of is told by its being dropped.
             if connection.drive(cx).is_ready() {
-                this.connection = None;
+                this.link = Link::Gone;
             }
             polled = Pin::new(&mut this.body).poll_frame(cx);
         }
@@ -89,7 +101,7 @@ impl Body for Driven {
             Some(Ok(frame)) if frame.is_data() && !this.body.is_end_stream() => {}
             // Trailers are the last frame, and a spent length is not followed by an end.
             Some(Ok(_)) | None => this.finish(cx),
-            Some(Err(_)) => this.connection = None,
+            Some(Err(_)) => this.link = Link::Gone,
         }
         Poll::Ready(frame)
     }

@@ -11,7 +11,7 @@ use http::Request;
 use tokio::time::advance;
 
 use crate::proxy::{
-    connection::{Drive, Sending, Upstream},
+    connection::{Detached, Drive, Sending, Upstream},
     pool::Pool,
 };
 
@@ -42,7 +42,9 @@ impl Drive for Fake {
         }
     }
 
-    fn detach(self: Box<Self>) {}
+    fn detach(self: Box<Self>) -> Option<Detached> {
+        None
+    }
 
     fn finish(self: Box<Self>, _lingers: bool, _cx: &mut Context<'_>) {}
 }
