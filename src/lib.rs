@@ -77,6 +77,7 @@ pub mod protocol;
 pub mod proxy;
 pub mod refusal;
 pub mod sse;
+pub mod store;
 
 #[cfg(test)]
 mod mock_body;

@@ -75,6 +75,7 @@
 mod decode;
 mod encode;
 mod event;
+mod event_id;
 mod fields;
 mod frame;
 mod line;
@@ -84,6 +85,7 @@ pub use self::{
     decode::{DEFAULT_MAX_EVENT_BYTES, DecodeError, Decoder},
     encode::{comment, retry},
     event::{Event, EventError, EventErrorKind},
+    event_id::{EventId, InvalidEventId, StreamKey},
     frame::{Frame, RawEvent},
     line::{Field, Line, Lines},
 };
