@@ -1,0 +1,93 @@
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicU64},
+    },
+};
+
+use super::{account::Account, records::Records, waiters::Waiters};
+use crate::{
+    sse::StreamKey,
+    store::{End, StoreErrorKind},
+};
+
+/// One stream.
+pub(super) struct Log {
+    pub(super) key: StreamKey,
+    pub(super) account: Arc<Account>,
+    /// When it is to be forgotten, by the store's clock; [`LIVE`](Self::LIVE) while it is written.
+    pub(super) deadline: AtomicU64,
+    /// Whether it was written to since somebody last looked for memory to take back.
+    pub(super) is_touched: AtomicBool,
+    /// The [`Group`](super::registry::Group) it is in; changes under the registry's lock only.
+    pub(super) group: AtomicU8,
+    state: Mutex<State>,
+}
+
+/// What its writer changes.
+pub(super) struct State {
+    pub(super) records: Records,
+    pub(super) about: Box<[u8]>,
+    pub(super) waiters: Waiters,
+    /// Events that were evicted and are not in the store's counter yet: counting each one there
+    /// would make all streams write to the same cache line.
+    pub(super) uncounted: u32,
+    pub(super) end: Option<End>,
+    /// It is in the registry no more, and holds nothing.
+    pub(super) is_gone: bool,
+}
+
+impl Log {
+    pub(super) const LIVE: u64 = u64::MAX;
+
+    pub(super) fn new(key: StreamKey, account: Arc<Account>, about: &[u8]) -> Self {
+        Self {
+            key,
+            account,
+            deadline: AtomicU64::new(Self::LIVE),
+            is_touched: AtomicBool::new(false),
+            group: AtomicU8::new(0),
+            state: Mutex::new(State {
+                records: Records::new(),
+                // A copy: a slice might keep a large buffer alive.
+                about: about.into(),
+                waiters: Waiters::default(),
+                uncounted: 0,
+                end: None,
+                is_gone: false,
+            }),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here can panic half way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether the event of that number is new: it may be there already.
+    pub(super) fn admits(&self, sequence: u64) -> Result<bool, StoreErrorKind> {
+        if self.is_gone {
+            return Err(StoreErrorKind::NotFound);
+        }
+        let tail = self.records.tail();
+        if sequence == tail + 1 && self.end.is_none() {
+            Ok(true)
+        } else if (1..=tail).contains(&sequence) {
+            Ok(false)
+        } else {
+            Err(StoreErrorKind::Conflict)
+        }
+    }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log")
+            .field("key", &self.key)
+            .field("owner", &self.account.owner)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,123 @@
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use super::{
+    account::Account,
+    log::{Log, State},
+    registry::{Group, Scope, Victim},
+    shared::Shared,
+};
+
+/// So many evicted events are counted at once.
+const BATCH: u32 = 64;
+
+/// What is held, and how it becomes less.
+impl Shared {
+    /// Takes `wanted` bytes for a log that grows, at the cost of others. Returns how many it got.
+    ///
+    /// No log is locked meanwhile, so that others can be.
+    pub(super) fn reserve(&self, log: &Arc<Log>, wanted: usize) -> usize {
+        self.charge(&log.account, wanted);
+        let refused = self.reclaim(log).min(wanted);
+        self.release(&log.account, refused);
+        wanted - refused
+    }
+
+    /// Evicts others until `log`'s owner and the store hold what they may. Returns by how much they
+    /// still hold too much.
+    pub(super) fn reclaim(&self, log: &Arc<Log>) -> usize {
+        let scopes = [Scope::Owner(log.account.owner), Scope::Store];
+        for scope in scopes {
+            while self.excess(scope, &log.account) > 0 {
+                // Unlocked again before the victim is locked.
+                let victim = self.registry().evict(scope, log);
+                match victim {
+                    Some(Victim::Whole(victim)) => {
+                        let events = victim.lock().records.len();
+                        self.forget(&victim);
+                        self.evicted.fetch_add(events as u64, Relaxed);
+                    }
+                    Some(Victim::Events(victim)) => self.clear(&victim),
+                    None => break,
+                }
+            }
+        }
+        let excess = scopes.map(|scope| self.excess(scope, &log.account));
+        excess.into_iter().max().unwrap_or_default()
+    }
+
+    pub(super) fn charge(&self, account: &Account, bytes: usize) {
+        self.bytes.fetch_add(bytes, Relaxed);
+        account.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    pub(super) fn release(&self, account: &Account, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Relaxed);
+        account.bytes.fetch_sub(bytes, Relaxed);
+    }
+
+    /// Counts evicted events: now and then, and not in each append.
+    pub(super) fn count(&self, state: &mut State, evicted: usize) {
+        state.uncounted = state.uncounted.saturating_add(evicted as u32);
+        if state.uncounted >= BATCH {
+            self.count_all(state);
+        }
+    }
+
+    /// Makes a log that is in the registry no more let go of all it has.
+    pub(super) fn forget(&self, log: &Log) {
+        let mut state = log.lock();
+        if state.is_gone {
+            return;
+        }
+        state.is_gone = true;
+        self.count_all(&mut state);
+        let held = Self::COST + state.about.len() + state.records.held();
+        state.records.clear();
+        state.about = Box::default();
+        self.release(&log.account, held);
+        let woken = state.waiters.take();
+        drop(state);
+        woken.wake();
+    }
+
+    /// Has the events of a live log evicted when memory is short.
+    pub(super) fn enlist(&self, log: &Arc<Log>) {
+        let mut registry = self.registry();
+        if log.group.load(Relaxed) == Group::Bare as u8 {
+            registry.regroup(log, Group::Live);
+        }
+    }
+
+    /// Makes a live log let go of its events.
+    fn clear(&self, log: &Log) {
+        let mut state = log.lock();
+        if state.is_gone {
+            return;
+        }
+        let held = state.records.held();
+        let evicted = state.records.clear();
+        self.release(&log.account, held);
+        state.uncounted = state.uncounted.saturating_add(evicted as u32);
+        self.count_all(&mut state);
+    }
+
+    fn count_all(&self, state: &mut State) {
+        self.evicted.fetch_add(state.uncounted.into(), Relaxed);
+        state.uncounted = 0;
+    }
+
+    fn excess(&self, scope: Scope, account: &Account) -> usize {
+        match scope {
+            // Whoever is nobody in particular is many.
+            Scope::Owner(owner) if owner.is_anonymous() => 0,
+            Scope::Owner(_) => {
+                let held = account.bytes.load(Relaxed);
+                held.saturating_sub(self.limits.max_owner_bytes)
+            }
+            Scope::Store => {
+                let held = self.bytes.load(Relaxed);
+                held.saturating_sub(self.limits.max_total_bytes)
+            }
+        }
+    }
+}

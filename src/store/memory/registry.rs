@@ -1,0 +1,239 @@
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use super::{
+    account::{Account, ByOwner},
+    log::Log,
+    slots::{List, Of, Slots},
+};
+use crate::{sse::StreamKey, store::Owner};
+
+/// Which streams there are, whose they are, and which of them go first.
+#[derive(Debug)]
+pub(super) struct Registry {
+    streams: HashMap<StreamKey, u32>,
+    owners: HashMap<ByOwner, Lists>,
+    lists: Lists,
+    slots: Slots,
+    /// Whether a task forgets what has expired.
+    pub(super) is_swept: bool,
+}
+
+/// One list per [`Group`].
+type Lists = [List; 3];
+
+/// What a stream has to give when memory is short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Group {
+    /// It is live and holds no events: nothing.
+    Bare,
+    /// It is live: its events. Those that were not written to for a while come first.
+    Live,
+    /// It has ended: all of it. In the order of their ends, which is that of their deadlines.
+    Ended,
+}
+
+const GROUPS: [Group; 3] = [Group::Bare, Group::Live, Group::Ended];
+
+/// Whose streams may be evicted.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Scope {
+    Owner(Owner),
+    Store,
+}
+
+/// A stream that is to be evicted, once the registry is unlocked.
+pub(super) enum Victim {
+    /// It is no longer in the registry.
+    Whole(Arc<Log>),
+    /// It loses its events.
+    Events(Arc<Log>),
+}
+
+impl Registry {
+    /// What a stream costs here, and an owner who has only one.
+    pub(super) const COST: usize = Slots::COST
+        + 2 * (size_of::<(StreamKey, u32)>() + size_of::<(ByOwner, Lists)>() + 2)
+        + size_of::<Account>()
+        + 2 * size_of::<usize>();
+
+    pub(super) fn new() -> Self {
+        Self {
+            streams: HashMap::new(),
+            owners: HashMap::new(),
+            lists: [List::EMPTY; 3],
+            slots: Slots::default(),
+            is_swept: false,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.streams.len()
+    }
+
+    pub(super) fn find(&self, key: StreamKey) -> Option<&Arc<Log>> {
+        self.slots.log(*self.streams.get(&key)?)
+    }
+
+    /// Adds a stream, unless there is one of that key.
+    pub(super) fn insert(
+        &mut self,
+        key: StreamKey,
+        owner: Owner,
+        about: &[u8],
+    ) -> Option<Arc<Log>> {
+        if self.streams.contains_key(&key) {
+            return None;
+        }
+        let account = match self.owners.get_key_value(&owner) {
+            Some((ByOwner(account), _)) => Arc::clone(account),
+            None => Arc::new(Account {
+                owner,
+                bytes: AtomicUsize::new(0),
+            }),
+        };
+        let log = Arc::new(Log::new(key, Arc::clone(&account), about));
+        let at = self.slots.insert(Arc::clone(&log))?;
+        self.streams.insert(key, at);
+        let lists = self
+            .owners
+            .entry(ByOwner(account))
+            .or_insert([List::EMPTY; 3]);
+        let group = Group::Bare as usize;
+        self.slots.push_back(Of::Store, &mut self.lists[group], at);
+        self.slots.push_back(Of::Owner, &mut lists[group], at);
+        Some(log)
+    }
+
+    /// Moves a stream to the end of a group. False if it is not there any more.
+    pub(super) fn regroup(&mut self, log: &Arc<Log>, group: Group) -> bool {
+        match self.place(log) {
+            Some(at) => {
+                self.put(at, log, group);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Takes a stream out. False if it is not there any more.
+    pub(super) fn remove(&mut self, log: &Arc<Log>) -> bool {
+        let Some(at) = self.place(log) else {
+            return false;
+        };
+        self.unlink(at, log);
+        self.slots.remove(at);
+        self.streams.remove(&log.key);
+        let is_last = self.owners.get(&log.account.owner);
+        if is_last.is_some_and(|lists| lists.iter().all(|list| list.first().is_none())) {
+            self.owners.remove(&log.account.owner);
+            shrink(&mut self.owners);
+        }
+        shrink(&mut self.streams);
+        true
+    }
+
+    /// Takes all streams of an owner out.
+    pub(super) fn remove_all(&mut self, owner: Owner) -> Vec<Arc<Log>> {
+        let mut removed = Vec::new();
+        for group in GROUPS {
+            while let Some(log) = self.first(Scope::Owner(owner), group) {
+                self.remove(&log);
+                removed.push(log);
+            }
+        }
+        removed
+    }
+
+    /// Takes a stream out whose deadline has come.
+    pub(super) fn remove_expired(&mut self, now: u64) -> Option<Arc<Log>> {
+        let log = self.first(Scope::Store, Group::Ended)?;
+        (log.deadline.load(Relaxed) <= now).then(|| {
+            self.remove(&log);
+            log
+        })
+    }
+
+    /// The next deadline.
+    pub(super) fn deadline(&self) -> Option<u64> {
+        let log = self.first(Scope::Store, Group::Ended)?;
+        Some(log.deadline.load(Relaxed))
+    }
+
+    /// Chooses what to evict: the oldest stream that has ended; without one the events of a live one
+    /// but `spared`, by second chance.
+    pub(super) fn evict(&mut self, scope: Scope, spared: &Arc<Log>) -> Option<Victim> {
+        if let Some(log) = self.first(scope, Group::Ended) {
+            self.remove(&log);
+            return Some(Victim::Whole(log));
+        }
+        // Those that are passed go to the end, so no more than all are passed before one comes again;
+        // that one goes, even if it was written to meanwhile.
+        for passed in 0..=2 * self.len() {
+            let log = self.first(scope, Group::Live)?;
+            let is_spared = Arc::ptr_eq(&log, spared);
+            let is_touched = log.is_touched.swap(false, Relaxed) && passed <= self.len();
+            if !is_spared && !is_touched {
+                self.regroup(&log, Group::Bare);
+                return Some(Victim::Events(log));
+            }
+            self.regroup(&log, Group::Live);
+            if is_spared && self.is_alone(scope, &log) {
+                return None;
+            }
+        }
+        None
+    }
+
+    fn is_alone(&self, scope: Scope, log: &Arc<Log>) -> bool {
+        // It is the last, so it is alone if it is the first.
+        self.first(scope, Group::Live)
+            .is_some_and(|first| Arc::ptr_eq(&first, log))
+    }
+
+    fn first(&self, scope: Scope, group: Group) -> Option<Arc<Log>> {
+        let lists = match &scope {
+            Scope::Store => &self.lists,
+            Scope::Owner(owner) => self.owners.get(owner)?,
+        };
+        let at = lists[group as usize].first()?;
+        self.slots.log(at).map(Arc::clone)
+    }
+
+    /// Where exactly that stream is, and not a later one of its key.
+    fn place(&self, log: &Arc<Log>) -> Option<u32> {
+        let at = *self.streams.get(&log.key)?;
+        Arc::ptr_eq(self.slots.log(at)?, log).then_some(at)
+    }
+
+    fn put(&mut self, at: u32, log: &Log, group: Group) {
+        self.unlink(at, log);
+        log.group.store(group as u8, Relaxed);
+        let group = group as usize;
+        self.slots.push_back(Of::Store, &mut self.lists[group], at);
+        if let Some(lists) = self.owners.get_mut(&log.account.owner) {
+            self.slots.push_back(Of::Owner, &mut lists[group], at);
+        }
+    }
+
+    fn unlink(&mut self, at: u32, log: &Log) {
+        let group = log.group.load(Relaxed) as usize;
+        self.slots.unlink(Of::Store, &mut self.lists[group], at);
+        if let Some(lists) = self.owners.get_mut(&log.account.owner) {
+            self.slots.unlink(Of::Owner, &mut lists[group], at);
+        }
+    }
+}
+
+/// Gives memory back once most of it is unused.
+fn shrink<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
+    if map.len() < map.capacity() / 4 {
+        map.shrink_to(2 * map.len());
+    }
+}
