@@ -37,7 +37,7 @@ impl Deadline {
     }
 }
 
-#[cfg(feature = "proxy")]
+#[cfg(any(feature = "proxy", feature = "replay"))]
 impl Deadline {
     /// Ready once `after` has passed since the first poll and since `last`, which is forgotten
     /// when it has been taken into account.

@@ -65,7 +65,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod body;
-#[cfg(any(feature = "message", feature = "proxy"))]
+#[cfg(any(feature = "message", feature = "proxy", feature = "replay"))]
 mod deadline;
 pub mod header;
 pub mod jsonrpc;
@@ -76,6 +76,8 @@ pub mod protocol;
 #[cfg(feature = "proxy")]
 pub mod proxy;
 pub mod refusal;
+#[cfg(feature = "replay")]
+pub mod replay;
 pub mod sse;
 pub mod store;
 
@@ -88,5 +90,5 @@ mod mock_body;
 struct Readme;
 
 /// Any error, where its type cannot be named.
-#[cfg(feature = "proxy")]
+#[cfg(any(feature = "proxy", feature = "replay"))]
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -28,6 +28,8 @@ pub const REQUEST_TIMEOUT: i32 = from_status(408);
 pub const PAYLOAD_TOO_LARGE: i32 = from_status(413);
 /// The caller is over its quota.
 pub const TOO_MANY_REQUESTS: i32 = from_status(429);
+/// The cursor is not one of a stream that the caller may resume, or is no longer kept.
+pub const INVALID_CURSOR: i32 = from_status(400);
 /// The upstream could not be reached, or broke off.
 pub const BAD_GATEWAY: i32 = from_status(502);
 /// Nothing is there to take the request just now.

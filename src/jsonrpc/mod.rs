@@ -46,12 +46,16 @@ mod id;
 mod lexer;
 mod peek;
 mod peek_error;
+#[cfg(feature = "replay")]
+mod response;
 mod shape;
 mod span;
 mod text;
 
 pub mod code;
 
+#[cfg(feature = "replay")]
+pub(crate) use self::response::may_be_response;
 pub(crate) use self::shape::Shape;
 pub use self::{
     envelope::{Claim, Envelope, Kind},

@@ -37,10 +37,13 @@ pub(crate) struct Spans {
 }
 
 impl Limits {
+    /// How deep the text of a body may be by default.
+    pub(super) const DEPTH: usize = 127;
+
     /// The limits of [`peek`](super::peek): 127 levels, like `serde_json`, and 1,000 messages.
     pub const fn new() -> Self {
         Self {
-            max_depth: 127,
+            max_depth: Self::DEPTH,
             max_messages: 1_000,
         }
     }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::ReadMessage;
+use super::{ReadMessage, arrival::Limits};
 
 /// Reads the body of each POST once, for every layer inside of it.
 ///
@@ -10,13 +10,7 @@ use super::ReadMessage;
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct MessageLayer {
-    pub(super) config: Config,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Config {
-    pub(super) max_body_bytes: usize,
-    pub(super) read_timeout: Option<Duration>,
+    pub(super) limits: Limits,
 }
 
 impl MessageLayer {
@@ -30,7 +24,7 @@ impl MessageLayer {
     /// [30 s](Self::DEFAULT_READ_TIMEOUT).
     pub const fn new() -> Self {
         Self {
-            config: Config {
+            limits: Limits {
                 max_body_bytes: Self::DEFAULT_MAX_BODY_BYTES,
                 read_timeout: Some(Self::DEFAULT_READ_TIMEOUT),
             },
@@ -39,14 +33,14 @@ impl MessageLayer {
 
     /// Refuses bodies of more than `bytes` with 413.
     pub const fn with_max_body_bytes(mut self, bytes: usize) -> Self {
-        self.config.max_body_bytes = bytes;
+        self.limits.max_body_bytes = bytes;
         self
     }
 
     /// Refuses bodies that have not arrived whole after `timeout` with 408. `None` waits for ever,
     /// for a server that has a deadline of its own.
     pub const fn with_read_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.config.read_timeout = timeout;
+        self.limits.read_timeout = timeout;
         self
     }
 }
@@ -61,6 +55,6 @@ impl<S> Layer<S> for MessageLayer {
     type Service = ReadMessage<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ReadMessage::with_config(inner, self.config)
+        ReadMessage::with_limits(inner, self.limits)
     }
 }

@@ -84,8 +84,10 @@
 //! A future that is dropped while the body arrives has not called the inner service. The service
 //! that was polled ready waits together with the body; its clone takes the next request.
 
+#[cfg(any(feature = "message", feature = "replay"))]
+mod arrival;
 mod classify;
-#[cfg(feature = "message")]
+#[cfg(any(feature = "message", feature = "replay"))]
 mod collect;
 mod fact;
 #[cfg(feature = "message")]
@@ -95,9 +97,36 @@ mod layer;
 #[cfg(feature = "message")]
 mod service;
 
+#[cfg(feature = "replay")]
+pub(crate) use self::arrival::{Arrival, Limits};
 pub use self::{
     classify::{Classified, Fault, classify},
     fact::Message,
 };
 #[cfg(feature = "message")]
 pub use self::{future::ResponseFuture, layer::MessageLayer, service::ReadMessage};
+
+/// Reads a body and adds what it says to the request: the [`Message`] and the
+/// [`Era`](crate::protocol::Era).
+#[cfg(any(feature = "message", feature = "replay"))]
+pub(crate) fn note(parts: &mut http::request::Parts, body: bytes::Bytes) {
+    let message = Message::new(body);
+    let peek = message.peek();
+    let classified = classify(
+        &parts.method,
+        &parts.headers,
+        Some(peek.as_ref().map_err(|e| *e)),
+    );
+    tell(&classified);
+    drop(peek);
+    parts.extensions.insert(classified.era);
+    parts.extensions.insert(message);
+}
+
+/// Faults are refused by the validation that is still to come; until then the upstream judges.
+#[cfg(any(feature = "message", feature = "replay"))]
+fn tell(classified: &Classified) {
+    if let Some(fault) = &classified.fault {
+        tracing::debug!(?fault, "forwarding a malformed message");
+    }
+}

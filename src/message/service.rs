@@ -9,10 +9,11 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    Message, MessageLayer, ResponseFuture, classify,
-    collect::Collect,
-    future::{self, Reading},
-    layer::Config,
+    Message, MessageLayer, ResponseFuture,
+    arrival::{Arrival, Limits},
+    classify,
+    future::Reading,
+    tell,
 };
 use crate::body::{RequestBody, ResponseBody};
 
@@ -22,17 +23,17 @@ use crate::body::{RequestBody, ResponseBody};
 #[derive(Clone, Copy, Debug)]
 pub struct ReadMessage<S> {
     inner: S,
-    config: Config,
+    limits: Limits,
 }
 
 impl<S> ReadMessage<S> {
     /// Wraps `inner` with the default limits.
     pub const fn new(inner: S) -> Self {
-        Self::with_config(inner, MessageLayer::new().config)
+        Self::with_limits(inner, MessageLayer::new().limits)
     }
 
-    pub(super) const fn with_config(inner: S, config: Config) -> Self {
-        Self { inner, config }
+    pub(super) const fn with_limits(inner: S, limits: Limits) -> Self {
+        Self { inner, limits }
     }
 
     /// The layer that makes this service, with the default limits.
@@ -75,32 +76,22 @@ where
         if request.method() != Method::POST || is_read {
             if !is_read {
                 let classified = classify(request.method(), request.headers(), None);
-                future::note(&classified);
+                tell(&classified);
                 request.extensions_mut().insert(classified.era);
             }
             let call = self.inner.call(request.map(RequestBody::streaming));
             return ResponseFuture::calling(call);
         }
 
-        let Config {
-            max_body_bytes,
-            read_timeout,
-        } = self.config;
-        if Collect::is_refused(request.body(), max_body_bytes) {
-            return ResponseFuture::refused(future::too_large(max_body_bytes, request.version()));
+        let version = request.version();
+        if let Some(refusal) = Arrival::refusal(request.body(), self.limits, version) {
+            return ResponseFuture::refused(refusal);
         }
+        let (parts, body) = request.into_parts();
+        let arrival = Arrival::new(body, self.limits, version);
         // The service that was polled ready goes with the request; its clone stays behind.
         let clone = self.inner.clone();
         let service = mem::replace(&mut self.inner, clone);
-        let (parts, body) = request.into_parts();
-        ResponseFuture::reading(
-            Reading {
-                parts,
-                service,
-                max_body_bytes,
-                read_timeout,
-            },
-            Collect::new(body, max_body_bytes),
-        )
+        ResponseFuture::reading(Reading { parts, service }, arrival)
     }
 }

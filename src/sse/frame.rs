@@ -182,6 +182,21 @@ impl RawEvent {
     pub fn write_with_id(&self, id: &[u8], out: &mut BytesMut) -> Result<(), EventError> {
         rewrite::write_with_id(self, id, out)
     }
+
+    /// Appends to `out` what [`with_id`](Self::with_id) returns, for an id that is a legal one
+    /// by its type.
+    #[cfg(feature = "replay")]
+    #[inline]
+    pub(crate) fn push_with_id(&self, id: &[u8; super::EventId::LEN], out: &mut Vec<u8>) {
+        rewrite::put_with_id(self, id, out);
+    }
+
+    /// The length of what [`push_with_id`](Self::push_with_id) appends, if the event has no id.
+    #[cfg(feature = "replay")]
+    #[inline]
+    pub(crate) fn len_with_id(&self) -> usize {
+        self.raw.len() + rewrite::overhead(&[0; super::EventId::LEN]) - 1
+    }
 }
 
 /// Shows what the event is, not what it says.

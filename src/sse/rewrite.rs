@@ -1,3 +1,5 @@
+use std::ops::Deref;
+
 use bytes::{BufMut, BytesMut};
 use memchr::memchr2;
 
@@ -14,17 +16,31 @@ pub(super) fn write_with_id(
     out: &mut BytesMut,
 ) -> Result<(), EventError> {
     event::check_id(id)?;
-    let raw = event.raw();
-    out.reserve(raw.len() + b"id: ".len() + id.len() + b"\r\n".len());
+    out.reserve(event.raw().len() + overhead(id));
+    put_with_id(event, id, out);
+    Ok(())
+}
+
+/// By how much an event grows at most.
+pub(super) fn overhead(id: &[u8]) -> usize {
+    b"id: ".len() + id.len() + b"\r\n".len()
+}
+
+/// Like [`write_with_id`], for an id that is known to be legal.
+#[inline]
+pub(super) fn put_with_id<O>(event: &RawEvent, id: &[u8], out: &mut O)
+where
+    O: BufMut + Deref<Target = [u8]>,
+{
     if event.fields().id_lines == 0 {
         insert(event, id, out);
     } else {
         replace(event, id, out);
     }
-    Ok(())
 }
 
-fn insert(event: &RawEvent, id: &[u8], out: &mut BytesMut) {
+#[inline]
+fn insert(event: &RawEvent, id: &[u8], out: &mut impl BufMut) {
     let raw = event.raw();
     let (at, end) = match event.data_line() {
         Some(at) => (at, event.fields().data.end()),
@@ -36,7 +52,10 @@ fn insert(event: &RawEvent, id: &[u8], out: &mut BytesMut) {
     out.put_slice(&raw[at..]);
 }
 
-fn replace(event: &RawEvent, id: &[u8], out: &mut BytesMut) {
+fn replace<O>(event: &RawEvent, id: &[u8], out: &mut O)
+where
+    O: BufMut + Deref<Target = [u8]>,
+{
     let raw = event.raw();
     let mut copied = 0;
     let ids = event.lines().filter(|line| line.field() == Field::Id);
@@ -57,7 +76,7 @@ fn replace(event: &RawEvent, id: &[u8], out: &mut BytesMut) {
     out.put_slice(&raw[copied..]);
 }
 
-fn put_id(id: &[u8], out: &mut BytesMut) {
+fn put_id(id: &[u8], out: &mut impl BufMut) {
     out.put_slice(if id.is_empty() { b"id:" } else { b"id: " });
     out.put_slice(id);
 }

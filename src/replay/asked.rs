@@ -1,0 +1,303 @@
+use std::pin::Pin;
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
+    request::Parts,
+};
+use http_body::Body;
+use tokio::runtime::Handle;
+
+use super::{
+    ResponseBody,
+    expect::{About, Expect},
+    inert::KeepAlive,
+    layer::Shared,
+    producer::{Options, Produce, Producer},
+    record::Recorder,
+    stream::Stream,
+    subscriber::{Greeting, Subscriber},
+    synthetic::CursorForm,
+};
+use crate::{
+    BoxError,
+    header::{LAST_EVENT_ID, MCP_PROTOCOL_VERSION, MCP_SESSION_ID, X_ACCEL_BUFFERING},
+    jsonrpc::Kind,
+    message::{Message, classify},
+    protocol::Era,
+    sse::{EventId, StreamKey},
+    store::{EventStore, Owner},
+};
+
+/// What has to be known of a request once its response is there.
+pub(super) struct Asked {
+    pub(super) era: Era,
+    /// Whether a header says that it is MCP.
+    has_mcp_header: bool,
+    method: Asks,
+    message: Option<Message>,
+    owner: WhoOwns,
+    /// A resume brought the request about: its client is given a cursor at once, after this.
+    pub(super) resumed: Option<Bytes>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asks {
+    Get,
+    Post,
+    Delete,
+    Other,
+}
+
+/// Whose the streams of a request are.
+enum WhoOwns {
+    /// Somebody outside has said so.
+    Told(Owner),
+    /// Whoever has the session: hashed only for a stream.
+    Session(Option<HeaderValue>),
+}
+
+impl Asked {
+    pub(super) fn new(parts: &Parts) -> Self {
+        let Parts {
+            method,
+            headers,
+            extensions,
+            ..
+        } = parts;
+        let message = extensions.get::<Message>();
+        let era = extensions.get::<Era>().copied();
+        let asks = match *method {
+            Method::GET => Asks::Get,
+            Method::POST => Asks::Post,
+            Method::DELETE => Asks::Delete,
+            _ => Asks::Other,
+        };
+        let session = headers.get(MCP_SESSION_ID);
+        let owner = extensions.get::<Owner>().copied();
+        Self {
+            era: era.unwrap_or_else(|| classify(method, headers, None).era),
+            has_mcp_header: session.is_some() || headers.contains_key(MCP_PROTOCOL_VERSION),
+            method: asks,
+            message: message.cloned(),
+            owner: owner.map_or_else(|| WhoOwns::Session(session.cloned()), WhoOwns::Told),
+            resumed: None,
+        }
+    }
+
+    /// Whose the streams are that the request can see.
+    pub(super) fn owner(&self) -> Owner {
+        match &self.owner {
+            WhoOwns::Told(owner) => *owner,
+            WhoOwns::Session(session) => {
+                Owner::new(None, session.as_ref().map(HeaderValue::as_bytes))
+            }
+        }
+    }
+
+    /// Whose the stream is that the response is. The session that an `initialize` opens is named by
+    /// its response.
+    fn owner_of(&self, response: &HeaderMap) -> Owner {
+        match &self.owner {
+            WhoOwns::Session(_) if self.is_initialize() => Owner::new(
+                None,
+                response.get(MCP_SESSION_ID).map(HeaderValue::as_bytes),
+            ),
+            _ => self.owner(),
+        }
+    }
+
+    pub(super) fn is_post(&self) -> bool {
+        self.method == Asks::Post
+    }
+
+    pub(super) fn is_get(&self) -> bool {
+        self.method == Asks::Get
+    }
+
+    /// Whether the client speaks MCP, as far as the request shows.
+    pub(super) fn is_mcp(&self) -> bool {
+        let Some(Ok(peek)) = self.message.as_ref().map(Message::peek) else {
+            return self.has_mcp_header;
+        };
+        let mut all = peek.envelopes();
+        self.has_mcp_header || all.any(|one| one.kind() != Kind::Invalid && one.is_jsonrpc_2())
+    }
+
+    fn is_initialize(&self) -> bool {
+        let Some(Ok(peek)) = self.message.as_ref().map(Message::peek) else {
+            return false;
+        };
+        let single = peek.single();
+        single.is_some_and(|one| one.method().as_deref() == Some("initialize"))
+    }
+
+    /// The session that the response says has ended.
+    pub(super) fn ended_session(&self, status: StatusCode) -> Option<Owner> {
+        let is_ended =
+            self.method == Asks::Delete && self.era.has_sessions() && status.is_success();
+        Some(self.owner()).filter(|owner| is_ended && !owner.is_anonymous())
+    }
+
+    /// How a client that has resumed a stream is given its cursor.
+    pub(super) fn cursor_form(&self) -> CursorForm {
+        match (self.is_mcp(), self.era.allows_priming()) {
+            (true, true) => CursorForm::Priming,
+            (true, false) => CursorForm::Typed,
+            (false, _) => CursorForm::Silent,
+        }
+    }
+
+    fn greeting(&self, stream: StreamKey) -> Greeting {
+        // SSE-3: to clients that know it, and not before they have said so.
+        let is_primed =
+            self.is_post() && self.era.allows_priming() && self.is_mcp() && !self.is_initialize();
+        if is_primed || self.resumed.is_some() {
+            return Greeting::Cursor {
+                id: EventId::new(stream, 0),
+                form: self.cursor_form(),
+                retry: None,
+            };
+        }
+        Greeting::Comment
+    }
+
+    /// Makes the response one that can be resumed, if it is an event stream.
+    pub(super) fn respond<B, T>(
+        self,
+        response: Response<B>,
+        shared: &Shared<T>,
+    ) -> Response<ResponseBody<B>>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+        T: EventStore,
+    {
+        if !is_event_stream(&response) {
+            return response.map(ResponseBody::inner);
+        }
+        // Outside of a runtime there is nobody to look after a stream.
+        let Ok(runtime) = Handle::try_current() else {
+            return response.map(ResponseBody::inner);
+        };
+        let is_tracked = self.era.has_event_ids() && matches!(self.method, Asks::Get | Asks::Post);
+        let key = is_tracked.then(random_key).flatten();
+        let (mut parts, body) = response.into_parts();
+        stream_headers(&mut parts.headers);
+        let Some(key) = key else {
+            let body = match shared.hub.config.keep_alive {
+                Some(every) => ResponseBody::kept_alive(body, KeepAlive::new(every)),
+                None => ResponseBody::inner(body),
+            };
+            return Response::from_parts(parts, body);
+        };
+        let subscriber = self.track(key, &parts.headers, body, shared, runtime);
+        Response::from_parts(parts, ResponseBody::stream(subscriber))
+    }
+
+    fn track<B, T>(
+        self,
+        key: StreamKey,
+        response: &HeaderMap,
+        body: B,
+        shared: &Shared<T>,
+        runtime: Handle,
+    ) -> Subscriber
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+        T: EventStore,
+    {
+        let Shared { store, hub } = shared;
+        let owner = self.owner_of(response);
+        let about = About {
+            is_get: self.method == Asks::Get,
+            is_mcp: self.is_mcp(),
+        };
+        let expect = if about.is_get {
+            Expect::default()
+        } else {
+            Expect::of(self.message.as_ref())
+        };
+        let open = store.open(key, owner, about.encode(&expect));
+        let options = Options {
+            max_event_bytes: hub.config.max_event_bytes,
+            on_store_failure: hub.config.on_store_failure,
+        };
+        let record = Recorder::<T>::new(key, open);
+        let producer = Producer::new(body, record, about, expect, options);
+        let producer: Pin<Box<dyn Produce>> = Box::pin(producer);
+        let greeting = self.greeting(key);
+        let stream = Stream::new(
+            key,
+            owner,
+            about,
+            std::sync::Arc::clone(hub),
+            runtime,
+            producer,
+        );
+        let mut subscriber = Subscriber::new(stream, 0, greeting);
+        if let Some(first) = self.resumed {
+            subscriber = subscriber.with_first(first);
+        }
+        subscriber
+    }
+}
+
+/// A key that nobody can guess; `None` if the system has no randomness to give.
+pub(super) fn random_key() -> Option<StreamKey> {
+    let mut bytes = [0; 16];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => Some(StreamKey::from_bytes(bytes)),
+        Err(error) => {
+            tracing::error!(%error, "no randomness: a stream is not tracked");
+            None
+        }
+    }
+}
+
+/// What an event stream's response says about itself (SSE-13).
+pub(super) fn stream_headers(headers: &mut HeaderMap) {
+    headers.remove(CONTENT_LENGTH);
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-cache"));
+    headers
+        .entry(X_ACCEL_BUFFERING)
+        .or_insert(HeaderValue::from_static("no"));
+}
+
+/// Whether the response is an event stream whose bytes can be read (SWF-1).
+pub(super) fn is_event_stream<B>(response: &Response<B>) -> bool {
+    let headers = response.headers();
+    let Some(Ok(kind)) = headers.get(CONTENT_TYPE).map(HeaderValue::to_str) else {
+        return false;
+    };
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    response.status() == StatusCode::OK
+        && essence.eq_ignore_ascii_case("text/event-stream")
+        && headers
+            .get(CONTENT_ENCODING)
+            .is_none_or(|coding| coding == "identity")
+}
+
+/// Where a client wants to go on, as far as its request says so.
+pub(super) enum Cursor {
+    Absent,
+    At(EventId),
+    /// No id of ours, or several.
+    Invalid,
+}
+
+impl Cursor {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut values = headers.get_all(LAST_EVENT_ID).iter();
+        match (values.next(), values.next()) {
+            (None, _) => Self::Absent,
+            (Some(value), None) if value.is_empty() => Self::Absent,
+            (Some(value), None) => EventId::decode(value).map_or(Self::Invalid, Self::At),
+            (Some(_), Some(_)) => Self::Invalid,
+        }
+    }
+}

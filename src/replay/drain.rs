@@ -1,0 +1,23 @@
+use std::{future::poll_fn, sync::Arc, task::Poll};
+
+use super::stream::Stream;
+
+/// How many frames one stream may take before others have their turn.
+const TURNS: usize = 32;
+
+/// Goes on reading a stream whose client is gone, until it ends, or a client takes it over.
+pub(super) async fn drain(stream: Arc<Stream>, generation: u32) {
+    poll_fn(|cx| {
+        for _ in 0..TURNS {
+            match stream.poll_alone(generation, cx) {
+                Poll::Ready(true) => {}
+                Poll::Ready(false) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        // C62: a body that is always ready lets others run.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

@@ -1,0 +1,310 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, request::Parts};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::{
+    ResponseBody,
+    asked::{self, Asked},
+    layer::Shared,
+    resume::{self, Claim, Verdict},
+    source::{Connect, Reopen, Reopened},
+};
+use crate::{
+    BoxError,
+    header::LAST_EVENT_ID,
+    message::{self, Arrival},
+    refusal::Refusal,
+    store::{EventStore, Owner},
+};
+
+pin_project! {
+    /// The response of a [`Replay`](super::Replay): calls the inner service, or looks up what a
+    /// cursor stands for.
+    ///
+    /// Dropped before it is ready, it has changed nothing: a stream that it was about to resume goes
+    /// on as it did.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<S, F, B, T> {
+        #[pin]
+        state: State<S, F, B>,
+        shared: Arc<Shared<T>>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S, F, B> {
+        Reading {
+            #[pin]
+            arrival: Arrival<B>,
+            // Taken when the body is there.
+            next: Option<(Parts, S)>,
+        },
+        Calling {
+            #[pin]
+            call: F,
+            asked: Option<Asked>,
+        },
+        // Boxed, because few requests resume a stream, and all have to keep the place.
+        Resuming {
+            resuming: Box<Resuming<S, B>>,
+        },
+        Refused {
+            refusal: Option<Refusal>,
+        },
+    }
+}
+
+struct Resuming<S, B> {
+    verdict: Pin<Box<dyn Future<Output = Verdict> + Send>>,
+    claim: Claim,
+    /// Taken when there is a verdict.
+    next: Option<(S, Request<B>, Asked)>,
+}
+
+impl<S, F, B, T> ResponseFuture<S, F, B, T> {
+    pub(super) const fn calling(call: F, asked: Asked, shared: Arc<Shared<T>>) -> Self {
+        Self {
+            state: State::Calling {
+                call,
+                asked: Some(asked),
+            },
+            shared,
+        }
+    }
+
+    pub(super) const fn reading(
+        arrival: Arrival<B>,
+        parts: Parts,
+        service: S,
+        shared: Arc<Shared<T>>,
+    ) -> Self {
+        Self {
+            state: State::Reading {
+                arrival,
+                next: Some((parts, service)),
+            },
+            shared,
+        }
+    }
+
+    pub(super) fn resuming(
+        claim: Claim,
+        asked: Asked,
+        service: S,
+        request: Request<B>,
+        shared: Arc<Shared<T>>,
+    ) -> Self
+    where
+        T: EventStore,
+    {
+        let resuming = Resuming {
+            verdict: Box::pin(resume::resume(Arc::clone(&shared), claim)),
+            claim,
+            next: Some((service, request, asked)),
+        };
+        Self {
+            state: State::Resuming {
+                resuming: Box::new(resuming),
+            },
+            shared,
+        }
+    }
+
+    pub(super) const fn refused(refusal: Refusal, shared: Arc<Shared<T>>) -> Self {
+        Self {
+            state: State::Refused {
+                refusal: Some(refusal),
+            },
+            shared,
+        }
+    }
+}
+
+impl<S, B, T, ResBody> Future for ResponseFuture<S, S::Future, B, T>
+where
+    S: Service<Request<B>, Response = Response<ResBody>>,
+    S::Future: Send + 'static,
+    S::Error: 'static,
+    B: Body<Data = Bytes> + From<Bytes>,
+    ResBody: Body<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+    T: EventStore,
+{
+    type Output = Result<Response<ResponseBody<ResBody>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let shared = &**this.shared;
+        loop {
+            let next = match this.state.as_mut().project() {
+                StateProj::Reading { arrival, next } => {
+                    let read = ready!(arrival.poll(cx));
+                    let (mut parts, mut service) = next.take().expect("polled after completion");
+                    match read {
+                        Ok(body) => {
+                            message::note(&mut parts, body.clone());
+                            let asked = Asked::new(&parts);
+                            let request = Request::from_parts(parts, B::from(body));
+                            State::Calling {
+                                call: service.call(request),
+                                asked: Some(asked),
+                            }
+                        }
+                        Err(refusal) => State::Refused {
+                            refusal: Some(refusal),
+                        },
+                    }
+                }
+                StateProj::Calling { call, asked } => {
+                    let response = ready!(call.poll(cx))?;
+                    let asked = asked.take().expect("polled after completion");
+                    if let Some(owner) = asked.ended_session(response.status()) {
+                        purge(shared, &owner, cx);
+                    }
+                    return Poll::Ready(Ok(asked.respond(response, shared)));
+                }
+                StateProj::Resuming { resuming } => {
+                    let Resuming {
+                        verdict,
+                        claim,
+                        next,
+                    } = &mut **resuming;
+                    let verdict = ready!(verdict.as_mut().poll(cx));
+                    let next = next.take().expect("polled after completion");
+                    match judged(verdict, *claim, next, shared) {
+                        Ok(response) => return Poll::Ready(Ok(response)),
+                        Err(state) => state,
+                    }
+                }
+                StateProj::Refused { refusal } => {
+                    let refusal = refusal.take().expect("polled after completion");
+                    return Poll::Ready(Ok(resume::refuse(refusal)));
+                }
+            };
+            this.state.set(next);
+        }
+    }
+}
+
+/// What a verdict comes to.
+///
+/// # Errors
+///
+/// Gives the next state if the inner service has to answer.
+// The state is where the future keeps it, and nobody else sees it.
+#[allow(clippy::type_complexity, clippy::result_large_err)]
+fn judged<S, B, T, ResBody>(
+    verdict: Verdict,
+    claim: Claim,
+    (mut service, mut request, mut asked): (S, Request<B>, Asked),
+    shared: &Shared<T>,
+) -> Result<Response<ResponseBody<ResBody>>, State<S, S::Future, B>>
+where
+    S: Service<Request<B>, Response = Response<ResBody>>,
+    S::Future: Send + 'static,
+    S::Error: 'static,
+    ResBody: Body<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+    T: EventStore,
+{
+    let subscriber = match verdict {
+        Verdict::Refused(refusal) => {
+            shared.hub.count_refused();
+            return Ok(resume::refuse(refusal));
+        }
+        Verdict::NothingMore => return Ok(resume::nothing_more()),
+        Verdict::Anew(first) => {
+            request.headers_mut().remove(LAST_EVENT_ID);
+            asked.resumed = Some(first);
+            return Err(State::Calling {
+                call: service.call(request),
+                asked: Some(asked),
+            });
+        }
+        Verdict::Reopen {
+            page,
+            stream,
+            theirs,
+        } => {
+            let connect: Connect = match HeaderValue::from_bytes(&theirs) {
+                Ok(theirs) => {
+                    request.headers_mut().insert(LAST_EVENT_ID, theirs);
+                    Box::pin(reopen(service.call(request)))
+                }
+                // An id that no header can carry names nothing.
+                Err(_) => Box::pin(std::future::ready(None)),
+            };
+            match resume::attach(shared, claim, page, stream, Some(connect)) {
+                Ok(subscriber) => subscriber,
+                Err(_) => return Ok(resume::refuse(resume::unknown())),
+            }
+        }
+        Verdict::Attached(subscriber) => *subscriber,
+    };
+    shared.hub.count_resumed();
+    Ok(resume::response(subscriber))
+}
+
+/// The body of what the server answers when it is asked for the rest of a stream.
+async fn reopen<F, ResBody, E>(call: F) -> Option<Reopened>
+where
+    F: Future<Output = Result<Response<ResBody>, E>>,
+    ResBody: Body<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    let response = call.await.ok()?;
+    if !asked::is_event_stream(&response) {
+        return None;
+    }
+    let body: Reopened = Box::pin(Reopen {
+        body: response.into_body(),
+    });
+    Some(body)
+}
+
+/// Ends the streams of a session that is over, and forgets what they said (RPL-10).
+fn purge<T: EventStore>(shared: &Shared<T>, owner: &Owner, cx: &mut Context<'_>) {
+    for stream in shared.hub.streams_of(owner) {
+        stream.terminate();
+    }
+    let mut purge = shared.store.purge(*owner);
+    let tell = |purged| {
+        if let Err(error) = purged {
+            tracing::warn!(%error, "the streams of a session that is over are not forgotten");
+        }
+    };
+    match Pin::new(&mut purge).poll(cx) {
+        Poll::Ready(purged) => tell(purged),
+        // A session is ended once, so this is no task per request.
+        Poll::Pending => {
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                runtime.spawn(async move { tell(purge.await) });
+            }
+        }
+    }
+}
+
+impl<S, F, B, T> fmt::Debug for ResponseFuture<S, F, B, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Reading { .. } => "Reading",
+            State::Calling { .. } => "Calling",
+            State::Resuming { .. } => "Resuming",
+            State::Refused { .. } => "Refused",
+        };
+        f.debug_tuple("ResponseFuture")
+            .field(&format_args!("{state}"))
+            .finish()
+    }
+}

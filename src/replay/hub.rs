@@ -1,0 +1,307 @@
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::{BuildHasherDefault, Hasher},
+    mem,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{runtime::Handle, time};
+
+use super::{asked::Asked, layer::Config, stream::Stream};
+use crate::{sse::StreamKey, store::Owner};
+
+/// What all services of one layer share: its streams, and one task that looks after them.
+pub(super) struct Hub {
+    pub(super) config: Config,
+    limits: Limits,
+    table: Mutex<Table>,
+    /// The clock of the streams, which counts beats.
+    now: AtomicU32,
+    serial: AtomicU64,
+    detached: AtomicUsize,
+    closing: OnceLock<Duration>,
+    pub(super) counters: Counters,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    streams: HashMap<StreamKey, Arc<Stream>, BuildHasherDefault<KeyHasher>>,
+    /// The detached GET stream of an owner, which a new one has to replace (AMB-7).
+    standalone: HashMap<Owner, StreamKey>,
+    /// Whether a task looks after them.
+    has_heart: bool,
+}
+
+/// Times in beats.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) keep_alive: Option<u32>,
+    pub(super) stall: Option<u32>,
+    pub(super) detached: u32,
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("config", &self.config)
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What happened so far.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) tracked: AtomicU64,
+    pub(super) resumed: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) gaps: AtomicU64,
+    pub(super) stalled: AtomicU64,
+    pub(super) lost: AtomicU64,
+}
+
+/// The longest time between two beats.
+const SLOWEST_BEAT: Duration = Duration::from_secs(15);
+const FASTEST_BEAT: Duration = Duration::from_millis(5);
+
+impl Hub {
+    pub(super) fn new(config: Config) -> Self {
+        let beat = beat(&config);
+        let ticks = |time: Duration| {
+            let ticks = time.as_nanos().div_ceil(beat.as_nanos());
+            u32::try_from(ticks).unwrap_or(u32::MAX / 2).max(1)
+        };
+        Self {
+            limits: Limits {
+                keep_alive: config.keep_alive.map(ticks),
+                stall: config.stall.map(ticks),
+                detached: ticks(config.max_detached_for),
+            },
+            config,
+            table: Mutex::default(),
+            now: AtomicU32::new(0),
+            serial: AtomicU64::new(1),
+            detached: AtomicUsize::new(0),
+            closing: OnceLock::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn now(&self) -> u32 {
+        self.now.load(Relaxed)
+    }
+
+    pub(super) const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(super) fn next_serial(&self) -> u64 {
+        self.serial.fetch_add(1, Relaxed)
+    }
+
+    /// Set once all clients are to be sent away. A state, not an event: a stream that is opened later
+    /// finds it too (D29).
+    pub(super) fn closing(&self) -> Option<Duration> {
+        self.closing.get().copied()
+    }
+
+    pub(super) fn close(&self, retry: Duration) {
+        // A second call changes nothing.
+        let _ = self.closing.set(retry);
+    }
+
+    pub(super) fn insert(self: &Arc<Self>, stream: Arc<Stream>, runtime: &Handle) {
+        self.counters.tracked.fetch_add(1, Relaxed);
+        let mut table = self.table();
+        table.streams.insert(stream.key, stream);
+        let has_heart = mem::replace(&mut table.has_heart, true);
+        drop(table);
+        if !has_heart {
+            runtime.spawn(Heart::beat(Arc::downgrade(self), beat(&self.config)));
+        }
+    }
+
+    /// Whether there is nothing to look after, so that the task may end.
+    fn may_rest(&self) -> bool {
+        let mut table = self.table();
+        table.has_heart = !table.streams.is_empty();
+        !table.has_heart
+    }
+
+    pub(super) fn get(&self, key: &StreamKey) -> Option<Arc<Stream>> {
+        self.table().streams.get(key).cloned()
+    }
+
+    pub(super) fn remove(&self, key: &StreamKey) {
+        let mut table = self.table();
+        let stream = table.streams.remove(key);
+        if let Some(stream) = &stream
+            && table.standalone.get(&stream.owner) == Some(key)
+        {
+            table.standalone.remove(&stream.owner);
+        }
+        drop(table);
+        drop(stream);
+    }
+
+    pub(super) fn streams(&self) -> Vec<Arc<Stream>> {
+        self.table().streams.values().cloned().collect()
+    }
+
+    pub(super) fn streams_of(&self, owner: &Owner) -> Vec<Arc<Stream>> {
+        let table = self.table();
+        let all = table.streams.values();
+        all.filter(|stream| stream.owner == *owner)
+            .cloned()
+            .collect()
+    }
+
+    /// Whether one more stream may go on without a client.
+    pub(super) fn may_detach(&self) -> bool {
+        self.config.max_detached_for > Duration::ZERO
+            && self.detached.load(Relaxed) < self.config.max_detached
+    }
+
+    pub(super) fn count_detached(&self, was: bool, is: bool) {
+        match (was, is) {
+            (false, true) => drop(self.detached.fetch_add(1, Relaxed)),
+            (true, false) => drop(self.detached.fetch_sub(1, Relaxed)),
+            _ => {}
+        }
+    }
+
+    /// Remembers a GET stream that waits for its client.
+    pub(super) fn note_detached(&self, stream: &Stream) {
+        if stream.about.is_get && stream.about.is_mcp && !stream.owner.is_anonymous() {
+            self.table().standalone.insert(stream.owner, stream.key);
+        }
+    }
+
+    /// Ends the GET stream of a session that waits for its client, so that the server does not refuse
+    /// another one.
+    pub(super) fn end_standalone(&self, asked: &Asked) {
+        let mut table = self.table();
+        if table.standalone.is_empty() {
+            return;
+        }
+        let stream = table
+            .standalone
+            .remove(&asked.owner())
+            .and_then(|key| table.streams.get(&key).cloned());
+        drop(table);
+        if let Some(stream) = stream {
+            stream.terminate_detached();
+        }
+    }
+
+    pub(super) fn count_gap(&self) {
+        self.counters.gaps.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn count_resumed(&self) {
+        self.counters.resumed.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn count_refused(&self) {
+        self.counters.refused.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn count_stalled(&self) {
+        self.counters.stalled.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn count_lost(&self) {
+        self.counters.lost.fetch_add(1, Relaxed);
+    }
+}
+
+/// A beat is short enough that every time is kept within a quarter of itself.
+fn beat(config: &Config) -> Duration {
+    let times = [
+        config.keep_alive,
+        config.stall,
+        Some(config.max_detached_for),
+    ];
+    let shortest = times
+        .into_iter()
+        .flatten()
+        .filter(|time| !time.is_zero())
+        .min();
+    let beat = shortest.map_or(SLOWEST_BEAT, |time| time / 4);
+    beat.clamp(FASTEST_BEAT, SLOWEST_BEAT)
+}
+
+/// The task that looks after the streams of a hub, as long as there are any.
+struct Heart {
+    /// Without a hub, it has stopped in good order.
+    hub: Weak<Hub>,
+}
+
+impl Heart {
+    async fn beat(hub: Weak<Hub>, every: Duration) {
+        let mut heart = Self { hub };
+        let mut beats = time::interval(every);
+        beats.set_missed_tick_behavior(time::MissedTickBehavior::Skip);
+        // The first tick is at once.
+        beats.tick().await;
+        loop {
+            beats.tick().await;
+            let Some(hub) = heart.hub.upgrade() else {
+                return;
+            };
+            let now = hub.now.fetch_add(1, Relaxed) + 1;
+            for stream in hub.streams() {
+                stream.beat(now);
+            }
+            if hub.may_rest() {
+                heart.hub = Weak::new();
+                return;
+            }
+        }
+    }
+}
+
+/// Also if its runtime is shut down: then the next stream starts another.
+impl Drop for Heart {
+    fn drop(&mut self) {
+        if let Some(hub) = self.hub.upgrade() {
+            hub.table().has_heart = false;
+        }
+    }
+}
+
+/// Between `delay` and twice that, so that clients who were sent away together do not come back
+/// together (C59). The same for a stream each time; its key is random.
+pub(super) fn jittered(delay: Duration, key: &StreamKey) -> Duration {
+    let [a, b, ..] = *key.as_bytes();
+    delay + delay * u32::from(u16::from_be_bytes([a, b])) / u32::from(u16::MAX)
+}
+
+/// Keys are random already.
+#[derive(Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 ^= u64::from_ne_bytes(word);
+        }
+    }
+
+    fn write_usize(&mut self, _: usize) {}
+}

@@ -1,0 +1,177 @@
+use std::{
+    fmt, mem,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response,
+    header::{ACCEPT, CONTENT_TYPE},
+};
+use http_body::Body;
+use tower_service::Service;
+
+use super::{
+    ReplayLayer, ResponseFuture,
+    asked::{Asked, Cursor},
+    layer::Shared,
+    resume::{self, Claim},
+};
+use crate::{
+    BoxError,
+    message::{Arrival, Limits, Message},
+    store::EventStore,
+};
+
+/// Tracks the event streams of the inner service, and resumes them.
+///
+/// See the [module docs](crate::replay).
+pub struct Replay<S, T> {
+    inner: S,
+    shared: Arc<Shared<T>>,
+}
+
+/// How much of a body is read if nobody has read it outside; as by
+/// [`MessageLayer`](crate::message).
+const LIMITS: Limits = Limits::DEFAULT;
+
+impl<S, T> Replay<S, T> {
+    pub(super) const fn new(inner: S, shared: Arc<Shared<T>>) -> Self {
+        Self { inner, shared }
+    }
+
+    /// The layer that makes this service, with `store` and the default limits.
+    pub fn layer(store: T) -> ReplayLayer<T>
+    where
+        T: EventStore,
+    {
+        ReplayLayer::new(store)
+    }
+
+    /// The inner service.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, T, ReqBody, ResBody> Service<Request<ReqBody>> for Replay<S, T>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+    S::Future: Send + 'static,
+    S::Error: 'static,
+    ReqBody: Body<Data = Bytes> + From<Bytes>,
+    ResBody: Body<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+    T: EventStore,
+{
+    type Response = Response<super::ResponseBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, S::Future, ReqBody, T>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let shared = Arc::clone(&self.shared);
+        if is_unread(&request) {
+            let (parts, body) = request.into_parts();
+            if let Some(refusal) = Arrival::refusal(&body, LIMITS, parts.version) {
+                return ResponseFuture::refused(refusal, shared);
+            }
+            let arrival = Arrival::new(body, LIMITS, parts.version);
+            return ResponseFuture::reading(arrival, parts, self.take_ready(), shared);
+        }
+        let (parts, body) = request.into_parts();
+        let asked = Asked::new(&parts);
+        let has_cursor = asked.era.has_event_ids() && (asked.is_get() || asked.is_post());
+        let cursor = if has_cursor {
+            Cursor::of(&parts.headers)
+        } else {
+            Cursor::Absent
+        };
+        let request = Request::from_parts(parts, body);
+        match cursor {
+            Cursor::Absent => {}
+            Cursor::At(_) | Cursor::Invalid if asked.is_post() => {
+                // A32, of MCP alone: what other endpoints take is not ours to say.
+                if asked.is_mcp() {
+                    return ResponseFuture::refused(resume::misplaced(), shared);
+                }
+            }
+            Cursor::Invalid => {
+                shared.hub.count_refused();
+                return ResponseFuture::refused(resume::unknown(), shared);
+            }
+            Cursor::At(id) => {
+                let claim = Claim {
+                    id,
+                    owner: asked.owner(),
+                    is_mcp: asked.is_mcp(),
+                    form: asked.cursor_form(),
+                };
+                return ResponseFuture::resuming(claim, asked, self.take_ready(), request, shared);
+            }
+        }
+        if asked.is_get() {
+            shared.hub.end_standalone(&asked);
+        }
+        let call = self.inner.call(request);
+        ResponseFuture::calling(call, asked, shared)
+    }
+}
+
+impl<S: Clone, T> Replay<S, T> {
+    /// The service that was polled ready; its clone stays behind.
+    fn take_ready(&mut self) -> S {
+        let clone = self.inner.clone();
+        mem::replace(&mut self.inner, clone)
+    }
+}
+
+/// Whether the body may be an MCP message that nobody has read: its client takes a stream for an
+/// answer.
+fn is_unread<B>(request: &Request<B>) -> bool {
+    let has = |name, text: &str| {
+        let all = HeaderMap::get_all(request.headers(), name);
+        let mut all = all
+            .iter()
+            .filter_map(|value| HeaderValue::to_str(value).ok());
+        all.any(|value| value.to_ascii_lowercase().contains(text))
+    };
+    request.method() == Method::POST
+        && request.extensions().get::<Message>().is_none()
+        && has(CONTENT_TYPE, "application/json")
+        && has(ACCEPT, "text/event-stream")
+}
+
+impl<S: Clone, T> Clone for Replay<S, T> {
+    fn clone(&self) -> Self {
+        let Self { inner, shared } = self;
+        Self {
+            inner: inner.clone(),
+            shared: Arc::clone(shared),
+        }
+    }
+}
+
+impl<S: fmt::Debug, T: fmt::Debug> fmt::Debug for Replay<S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { inner, shared } = self;
+        f.debug_struct("Replay")
+            .field("inner", inner)
+            .field("store", &shared.store)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,103 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use pin_project_lite::pin_project;
+
+use super::{BodyError, BodyErrorKind};
+use crate::BoxError;
+
+/// The body of a stream that was opened again, whatever its type is.
+pub(super) type Reopened = Pin<Box<dyn Body<Data = Bytes, Error = BodyError> + Send>>;
+
+/// Opens a stream again; `None` if the server does not have it any more.
+pub(super) type Connect = Pin<Box<dyn Future<Output = Option<Reopened>> + Send>>;
+
+pin_project! {
+    /// Where a stream's bytes come from.
+    #[project = SourceProj]
+    pub(super) enum Source<B> {
+        // The body of the response that opened the stream: inside of the stream's one box.
+        First {
+            #[pin]
+            body: B,
+        },
+        // A resume is waiting for the head of its response.
+        Connecting {
+            connect: Connect,
+        },
+        // What a resume brought.
+        Reopened {
+            body: Reopened,
+        },
+        Gone,
+    }
+}
+
+impl<B> Source<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    /// The next frame.
+    pub(super) fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            match self.as_mut().project() {
+                SourceProj::First { body } => {
+                    return body.poll_frame(cx).map(|frame| {
+                        frame.map(|frame| {
+                            frame.map_err(|error| BodyError::new(BodyErrorKind::Inner, error))
+                        })
+                    });
+                }
+                SourceProj::Reopened { body } => return body.as_mut().poll_frame(cx),
+                SourceProj::Gone => return Poll::Ready(None),
+                SourceProj::Connecting { connect } => {
+                    let Some(body) = ready!(connect.as_mut().poll(cx)) else {
+                        self.set(Self::Gone);
+                        return Poll::Ready(Some(Err(BodyErrorKind::NotResumed.into())));
+                    };
+                    self.set(Self::Reopened { body });
+                }
+            }
+        }
+    }
+}
+
+pin_project! {
+    /// Turns a body's errors into ours, so that it fits [`Reopened`].
+    pub(super) struct Reopen<B> {
+        #[pin]
+        pub(super) body: B,
+    }
+}
+
+impl<B> Body for Reopen<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(self.project().body.poll_frame(cx));
+        Poll::Ready(
+            frame.map(|frame| frame.map_err(|error| BodyError::new(BodyErrorKind::Inner, error))),
+        )
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+}

@@ -1,0 +1,294 @@
+use std::{
+    fmt, mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::Frame;
+
+use super::{
+    BodyError, BodyErrorKind,
+    pages::{Backlog, Read},
+    producer::{Sink, Step},
+    stream::{Stream, Turn},
+    synthetic::{self, CursorForm, GapReason},
+};
+use crate::{
+    deadline::Deadline,
+    sse::EventId,
+    store::{StoreError, StoreErrorKind},
+};
+
+/// A client that is attached to a stream: what it has not seen of the log, then what comes.
+pub(super) struct Subscriber {
+    attachment: Attachment,
+    /// The number of the last event that it was sent, or had.
+    delivered: u64,
+    /// What of the log it is still to be sent.
+    backlog: Option<Box<dyn Backlog>>,
+    /// Whether the log was read once more although its end was reached.
+    rereads: bool,
+    /// Sent before anything else.
+    first: Bytes,
+    greeting: Option<Greeting>,
+    phase: Phase,
+    /// Runs once the last response was sent.
+    linger: Option<Pin<Box<Deadline>>>,
+}
+
+/// What is sent when there is nothing to be sent yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Greeting {
+    /// A comment, which makes a proxy in front pass the head on (C09).
+    Comment,
+    /// A place to come back to.
+    Cursor {
+        id: EventId,
+        form: CursorForm,
+        retry: Option<Duration>,
+    },
+}
+
+#[derive(Debug)]
+enum Phase {
+    Open,
+    /// The error is next. Whether the server has been given a turn to write what came before it: an
+    /// error makes it drop that.
+    Failing(BodyError, bool),
+    Over,
+}
+
+/// How long the end of a body is waited for when its last response is there.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The hold of a client on a stream; lets go of it when dropped.
+struct Attachment {
+    stream: Arc<Stream>,
+    generation: u32,
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        self.stream.detach(self.generation);
+    }
+}
+
+impl Subscriber {
+    pub(super) fn new(stream: Arc<Stream>, generation: u32, greeting: Greeting) -> Self {
+        Self {
+            attachment: Attachment { stream, generation },
+            delivered: 0,
+            backlog: None,
+            rereads: false,
+            first: Bytes::new(),
+            greeting: Some(greeting),
+            phase: Phase::Open,
+            linger: None,
+        }
+    }
+
+    /// Sends what the client has missed after number `delivered`, before what comes.
+    pub(super) fn with_backlog(mut self, delivered: u64, backlog: Box<dyn Backlog>) -> Self {
+        self.delivered = delivered;
+        self.backlog = Some(backlog);
+        self
+    }
+
+    /// The client has everything up to that number.
+    pub(super) fn with_delivered(mut self, delivered: u64) -> Self {
+        self.delivered = delivered;
+        self
+    }
+
+    /// Sends `first` before anything else.
+    pub(super) fn with_first(mut self, first: Bytes) -> Self {
+        self.first = first;
+        self
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        matches!(self.phase, Phase::Over) && self.first.is_empty()
+    }
+
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if !self.first.is_empty() {
+            return data(mem::take(&mut self.first));
+        }
+        if let Phase::Open = self.phase
+            && self.backlog.is_some()
+            && let Some(frame) = ready!(self.poll_backlog(cx))
+        {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        loop {
+            match &mut self.phase {
+                Phase::Open => {}
+                Phase::Over => return Poll::Ready(None),
+                Phase::Failing(_, has_yielded @ false) => {
+                    *has_yielded = true;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Phase::Failing(..) => {
+                    let failed = mem::replace(&mut self.phase, Phase::Over);
+                    let Phase::Failing(error, _) = failed else {
+                        return Poll::Ready(None);
+                    };
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+            let Attachment { stream, generation } = &self.attachment;
+            let sink = Sink::Client {
+                delivered: self.delivered,
+            };
+            let Poll::Ready(turn) = stream.poll(*generation, sink, cx) else {
+                return self.poll_quiet(cx);
+            };
+            match turn {
+                Turn::Fenced => self.phase = Phase::Over,
+                Turn::Dismissed(retry) => {
+                    self.phase = Phase::Over;
+                    let retry = super::hub::jittered(retry, &stream.key);
+                    return data(synthetic::retry(retry));
+                }
+                Turn::Step { step, recorded } => match step {
+                    Step::Data(bytes) => {
+                        if recorded > self.delivered || self.greeting == Some(Greeting::Comment) {
+                            self.greeting = None;
+                        }
+                        if !bytes.is_empty() {
+                            return data(bytes);
+                        }
+                    }
+                    Step::Trailers(trailers) => {
+                        self.phase = Phase::Over;
+                        return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                    }
+                    Step::Suspended | Step::Ended => {
+                        self.phase = Phase::Over;
+                        // A client that was promised a cursor gets one, if only now.
+                        if let Some(cursor @ Greeting::Cursor { .. }) = self.greeting.take() {
+                            return data(Self::greet(cursor));
+                        }
+                    }
+                    Step::Failed(error) => self.phase = Phase::Failing(error, false),
+                },
+            }
+        }
+    }
+
+    /// Nothing is to be had just now.
+    fn poll_quiet(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(greeting) = self.greeting.take() {
+            return data(Self::greet(greeting));
+        }
+        let stream = &self.attachment.stream;
+        if stream.take_keep_alive() {
+            return data(synthetic::keep_alive());
+        }
+        if self.linger.is_some() || stream.is_answered() {
+            let linger = self.linger.get_or_insert_with(|| Box::pin(Deadline::new()));
+            ready!(linger.as_mut().poll(LINGER, cx));
+            self.phase = Phase::Over;
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    }
+
+    fn greet(greeting: Greeting) -> Bytes {
+        match greeting {
+            Greeting::Comment => synthetic::keep_alive(),
+            Greeting::Cursor { id, form, retry } => synthetic::cursor(&id, form, retry),
+        }
+    }
+
+    /// The next part of what the client has missed; `None` once there is no more, or the stream is
+    /// over.
+    fn poll_backlog(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+        let Attachment { stream, generation } = &self.attachment;
+        loop {
+            let Some(backlog) = &mut self.backlog else {
+                return Poll::Ready(None);
+            };
+            // Asked each time: whoever is fenced sends nothing more (D01).
+            let Some(recorded) = stream.look(*generation, cx) else {
+                self.phase = Phase::Over;
+                return Poll::Ready(None);
+            };
+            let read = match backlog.poll_read(cx) {
+                Poll::Ready(read) => read,
+                Poll::Pending if stream.take_keep_alive() => {
+                    return Poll::Ready(Some(Frame::data(synthetic::keep_alive())));
+                }
+                Poll::Pending => return Poll::Pending,
+            };
+            match read {
+                Ok(Read::Events(events, last)) => {
+                    self.delivered = last;
+                    self.rereads = false;
+                    self.greeting = None;
+                    return Poll::Ready(Some(Frame::data(events)));
+                }
+                // The producer rests while its one driver reads, so the log cannot grow: what comes
+                // next is what follows.
+                Ok(Read::CaughtUp(_)) if recorded <= self.delivered => self.backlog = None,
+                // More was recorded between the last read and the take-over.
+                Ok(Read::CaughtUp(_)) if !mem::replace(&mut self.rereads, true) => {}
+                Ok(Read::CaughtUp(_)) => {
+                    let error = StoreError::from(StoreErrorKind::Corrupt);
+                    self.fail(error);
+                    return Poll::Ready(None);
+                }
+                Ok(Read::Gap { floor }) => {
+                    let from = self.delivered + 1;
+                    if stream.about.awaits_response() {
+                        self.phase = Phase::Over;
+                        self.backlog = None;
+                        let errors = stream.forgotten();
+                        return Poll::Ready(Some(Frame::data(errors)));
+                    }
+                    stream.hub().count_gap();
+                    backlog.skip_to(floor - 1);
+                    self.delivered = floor - 1;
+                    let gap = synthetic::gap(from, Some(floor), GapReason::Evicted);
+                    return Poll::Ready(Some(Frame::data(gap)));
+                }
+                Err(error) => {
+                    self.fail(error);
+                    return Poll::Ready(None);
+                }
+            }
+        }
+    }
+}
+
+impl Subscriber {
+    fn fail(&mut self, error: StoreError) {
+        self.backlog = None;
+        self.phase = Phase::Failing(BodyError::new(BodyErrorKind::Store, error), false);
+    }
+}
+
+fn data(bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    Poll::Ready(Some(Ok(Frame::data(bytes))))
+}
+
+impl fmt::Debug for Subscriber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscriber")
+            .field("stream", &self.attachment.stream)
+            .field("delivered", &self.delivered)
+            .field("has_backlog", &self.backlog.is_some())
+            .field("phase", &self.phase)
+            .finish_non_exhaustive()
+    }
+}

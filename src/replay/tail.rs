@@ -1,0 +1,123 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+
+use super::{
+    BodyError, BodyErrorKind,
+    expect::{About, Expect},
+    pages::{Backlog as _, Pages, Read},
+    producer::{Produce, Sink, Step},
+    source::Connect,
+    synthetic::{self, GapReason},
+};
+use crate::store::{EventStore, StoreErrorKind};
+
+/// Reads a stream that is over, or that somebody else drives, from its log alone.
+pub(super) struct Tail<T: EventStore> {
+    pages: Pages<T>,
+    watching: Option<T::Watch>,
+    about: About,
+    expect: Expect,
+    is_over: bool,
+}
+
+impl<T: EventStore> Tail<T> {
+    pub(super) const fn new(pages: Pages<T>, about: About, expect: Expect) -> Self {
+        Self {
+            pages,
+            watching: None,
+            about,
+            expect,
+            is_over: false,
+        }
+    }
+
+    /// What is missing, said in the stream; the end, if that means that the response is missing.
+    fn gap(&mut self, floor: u64) -> Step {
+        let from = self.pages.after() + 1;
+        if self.about.awaits_response() {
+            self.is_over = true;
+            return Step::Data(synthetic::forgotten(self.expect.ids()));
+        }
+        self.pages.skip_to(floor - 1);
+        Step::Data(synthetic::gap(from, Some(floor), GapReason::Evicted))
+    }
+
+    fn cut_short(&mut self) -> Step {
+        self.is_over = true;
+        if self.about.awaits_response() {
+            return Step::Data(synthetic::broken_off(self.expect.ids()));
+        }
+        let from = self.pages.after() + 1;
+        Step::Data(synthetic::gap(from, None, GapReason::Lost))
+    }
+}
+
+/// Nothing in it is pinned: the futures of a store need not be.
+impl<T: EventStore> Unpin for Tail<T> {}
+
+impl<T: EventStore> Produce for Tail<T> {
+    fn poll_produce(mut self: Pin<&mut Self>, _: Sink, cx: &mut Context<'_>) -> Poll<Step> {
+        loop {
+            if self.is_over {
+                return Poll::Ready(Step::Ended);
+            }
+            if let Some(watch) = &mut self.watching {
+                let watched = ready!(Pin::new(watch).poll(cx));
+                self.watching = None;
+                if let Err(error) = watched {
+                    return Poll::Ready(failed(error));
+                }
+            }
+            match ready!(self.pages.poll_read(cx)) {
+                Ok(Read::Events(events, _)) => return Poll::Ready(Step::Data(events)),
+                Ok(Read::Gap { floor }) => return Poll::Ready(self.gap(floor)),
+                Ok(Read::CaughtUp(None)) => {
+                    let watch = self.pages.watch();
+                    self.watching = Some(watch);
+                }
+                Ok(Read::CaughtUp(Some(end))) => {
+                    if synthetic::is_cut_short(end) {
+                        return Poll::Ready(self.cut_short());
+                    }
+                    self.is_over = true;
+                }
+                Err(error) => return Poll::Ready(failed(error)),
+            }
+        }
+    }
+
+    fn recorded(&self) -> u64 {
+        self.pages.after()
+    }
+
+    fn outlives_client(&self) -> bool {
+        false
+    }
+
+    fn is_answered(&self) -> bool {
+        false
+    }
+
+    fn forgotten(&self) -> Bytes {
+        synthetic::forgotten(self.expect.ids())
+    }
+
+    fn suspended_at(&self) -> Option<&[u8]> {
+        None
+    }
+
+    fn reopen(self: Pin<&mut Self>, _: Connect) {}
+}
+
+fn failed(error: crate::store::StoreError) -> Step {
+    match error.kind() {
+        // Purged: nothing is ever delivered again (RPL-10).
+        StoreErrorKind::NotFound => Step::Ended,
+        _ => Step::Failed(BodyError::new(BodyErrorKind::Store, error)),
+    }
+}
