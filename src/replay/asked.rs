@@ -1,4 +1,4 @@
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use http::{
@@ -116,6 +116,15 @@ impl Asked {
         self.method == Asks::Get
     }
 
+    /// Whether an MCP client sends a cursor with a POST, where none belongs (A32). What other endpoints
+    /// take is not ours to say.
+    pub(super) fn misplaces_cursor(&self, headers: &HeaderMap) -> bool {
+        self.is_post()
+            && headers.get(LAST_EVENT_ID).is_some_and(|id| !id.is_empty())
+            && self.era.has_event_ids()
+            && self.is_mcp()
+    }
+
     /// Whether the client speaks MCP, as far as the request shows.
     pub(super) fn is_mcp(&self) -> bool {
         let Some(Ok(peek)) = self.message.as_ref().map(Message::peek) else {
@@ -149,6 +158,13 @@ impl Asked {
         }
     }
 
+    /// Whether the client can be sent away before the stream is over: it has a cursor by then, and its
+    /// revision knows what to do (SSE-4, SSE-5).
+    pub(super) fn may_close_early(&self) -> bool {
+        let has_cursor = self.is_post() || self.resumed.is_some();
+        has_cursor && self.era.allows_early_close() && self.is_mcp() && !self.is_initialize()
+    }
+
     fn greeting(&self, stream: StreamKey) -> Greeting {
         // SSE-3: to clients that know it, and not before they have said so.
         let is_primed =
@@ -174,15 +190,15 @@ impl Asked {
         B::Error: Into<BoxError>,
         T: EventStore,
     {
-        if !is_event_stream(&response) {
+        let may_stream = matches!(self.method, Asks::Get | Asks::Post);
+        if !may_stream || !is_event_stream(&response) {
             return response.map(ResponseBody::inner);
         }
         // Outside of a runtime there is nobody to look after a stream.
         let Ok(runtime) = Handle::try_current() else {
             return response.map(ResponseBody::inner);
         };
-        let is_tracked = self.era.has_event_ids() && matches!(self.method, Asks::Get | Asks::Post);
-        let key = is_tracked.then(random_key).flatten();
+        let key = self.era.has_event_ids().then(random_key).flatten();
         let (mut parts, body) = response.into_parts();
         stream_headers(&mut parts.headers);
         let Some(key) = key else {
@@ -233,7 +249,8 @@ impl Asked {
             key,
             owner,
             about,
-            std::sync::Arc::clone(hub),
+            self.may_close_early(),
+            Arc::clone(hub),
             runtime,
             producer,
         );

@@ -155,10 +155,16 @@ where
                         Ok(body) => {
                             message::note(&mut parts, body.clone());
                             let asked = Asked::new(&parts);
-                            let request = Request::from_parts(parts, B::from(body));
-                            State::Calling {
-                                call: service.call(request),
-                                asked: Some(asked),
+                            if asked.misplaces_cursor(&parts.headers) {
+                                State::Refused {
+                                    refusal: Some(resume::misplaced()),
+                                }
+                            } else {
+                                let request = Request::from_parts(parts, B::from(body));
+                                State::Calling {
+                                    call: service.call(request),
+                                    asked: Some(asked),
+                                }
                             }
                         }
                         Err(refusal) => State::Refused {

@@ -43,6 +43,14 @@ pub(super) struct Limits {
     pub(super) keep_alive: Option<u32>,
     pub(super) stall: Option<u32>,
     pub(super) detached: u32,
+    pub(super) polling: Option<Polling>,
+}
+
+/// When a quiet client is sent away, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Polling {
+    pub(super) after: u32,
+    pub(super) retry: Duration,
 }
 
 impl fmt::Debug for Hub {
@@ -81,6 +89,10 @@ impl Hub {
                 keep_alive: config.keep_alive.map(ticks),
                 stall: config.stall.map(ticks),
                 detached: ticks(config.max_detached_for),
+                polling: config.polling.map(|(after, retry)| Polling {
+                    after: ticks(after),
+                    retry,
+                }),
             },
             config,
             table: Mutex::default(),
@@ -186,21 +198,27 @@ impl Hub {
         }
     }
 
-    /// Ends the GET stream of a session that waits for its client, so that the server does not refuse
-    /// another one.
-    pub(super) fn end_standalone(&self, asked: &Asked) {
+    /// Makes way for a new GET stream of a session, if an old one waits for its client: the server
+    /// would refuse another one.
+    ///
+    /// The old one is ended, or, if no client has had an event of it, returned: then the client could
+    /// not have asked for it, and what it has recorded would be lost in silence.
+    pub(super) fn replace_standalone(&self, asked: &Asked) -> Option<StreamKey> {
         let mut table = self.table();
         if table.standalone.is_empty() {
-            return;
+            return None;
         }
         let stream = table
             .standalone
             .remove(&asked.owner())
             .and_then(|key| table.streams.get(&key).cloned());
         drop(table);
-        if let Some(stream) = stream {
-            stream.terminate_detached();
+        let stream = stream?;
+        if stream.is_unheard() {
+            return Some(stream.key);
         }
+        stream.terminate_detached();
+        None
     }
 
     pub(super) fn count_gap(&self) {
@@ -229,6 +247,7 @@ fn beat(config: &Config) -> Duration {
     let times = [
         config.keep_alive,
         config.stall,
+        config.polling.map(|(after, _)| after),
         Some(config.max_detached_for),
     ];
     let shortest = times

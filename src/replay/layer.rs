@@ -33,6 +33,8 @@ pub(super) struct Config {
     pub(super) stall: Option<Duration>,
     pub(super) max_detached_for: Duration,
     pub(super) max_detached: usize,
+    pub(super) max_detached_bytes: usize,
+    pub(super) polling: Option<(Duration, Duration)>,
 }
 
 /// What happens to a stream once the store fails to record it.
@@ -58,6 +60,9 @@ impl ReplayLayer {
 
     /// How many streams may go on without a client, by default: 16,384.
     pub const DEFAULT_MAX_DETACHED: usize = 16_384;
+
+    /// How much of a stream is read without a client, by default: 64 MiB.
+    pub const DEFAULT_MAX_DETACHED_BYTES: usize = 64 * 1024 * 1024;
 }
 
 impl<T: EventStore> ReplayLayer<T> {
@@ -72,6 +77,8 @@ impl<T: EventStore> ReplayLayer<T> {
                 stall: Some(ReplayLayer::DEFAULT_STALL_TIMEOUT),
                 max_detached_for: ReplayLayer::DEFAULT_MAX_DETACHED_FOR,
                 max_detached: ReplayLayer::DEFAULT_MAX_DETACHED,
+                max_detached_bytes: ReplayLayer::DEFAULT_MAX_DETACHED_BYTES,
+                polling: None,
             },
         )
     }
@@ -115,6 +122,19 @@ impl<T: EventStore> ReplayLayer<T> {
     /// Lets up to `streams` go on without a client. One more ends with its client.
     pub fn with_max_detached(self, streams: usize) -> Self {
         self.change(|config| config.max_detached = streams)
+    }
+
+    /// Reads up to `bytes` of a stream without a client. What is more ends the stream: a client that
+    /// comes back is told so.
+    pub fn with_max_detached_bytes(self, bytes: usize) -> Self {
+        self.change(|config| config.max_detached_bytes = bytes)
+    }
+
+    /// Sends a client away when a stream was quiet for `idle`, to come back after `retry` or up to
+    /// twice that, so that a long call holds no connection (SSE-4). Only clients of 2025-11-25, which
+    /// know what to do, and which have a cursor. Off by default.
+    pub fn with_polling(self, idle: Duration, retry: Duration) -> Self {
+        self.change(|config| config.polling = Some((idle, retry)))
     }
 
     /// Decides what happens to a stream that cannot be recorded.

@@ -69,8 +69,10 @@ impl Sink {
 /// What a producer came to.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Whole events and comments; nothing, if nobody wants them.
+    /// Whole events and comments.
     Data(Bytes),
+    /// So many bytes were read, and nobody wants them.
+    Read(usize),
     Trailers(HeaderMap),
     /// The upstream closed early, and can be asked for the rest.
     Suspended,
@@ -248,7 +250,7 @@ where
     T: EventStore,
 {
     fn poll_produce(mut self: Pin<&mut Self>, sink: Sink, cx: &mut Context<'_>) -> Poll<Step> {
-        let mut has_read = false;
+        let mut read = None;
         loop {
             let this = self.as_mut().project();
             match this.record.poll_recorded(sink, this.out, cx) {
@@ -285,8 +287,12 @@ where
                     continue;
                 }
             }
-            if has_read && (sink == Sink::Nobody || !this.out.is_empty()) {
+            if !this.out.is_empty() {
                 return Poll::Ready(Step::Data(mem::take(this.out).into()));
+            }
+            if let Some(read) = read.take().filter(|_| sink == Sink::Nobody) {
+                // A turn for others.
+                return Poll::Ready(Step::Read(read));
             }
             match this.phase {
                 Phase::Open => {}
@@ -311,7 +317,6 @@ where
             }
             let frame = ready!(this.source.poll_frame(cx));
             let this = self.as_mut().project();
-            has_read = true;
             match frame {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) if matches!(this.phase, Phase::Answered) => {
@@ -320,7 +325,10 @@ where
                             self.as_mut().body_over(None);
                         }
                     }
-                    Ok(data) => *this.chunk = data,
+                    Ok(data) => {
+                        read = Some(data.len());
+                        *this.chunk = data;
+                    }
                     Err(frame) => *this.trailers = frame.into_trailers().ok().map(Box::new),
                 },
                 Some(Err(error)) => {

@@ -8,7 +8,8 @@ use http::{
 use tokio::runtime::Handle;
 
 use super::{
-    ResponseBody, asked,
+    ResponseBody,
+    asked::{self, Asked},
     expect::About,
     layer::Shared,
     pages::{PAGE_BYTES, Pages},
@@ -33,6 +34,19 @@ pub(super) struct Claim {
     pub(super) owner: Owner,
     pub(super) is_mcp: bool,
     pub(super) form: CursorForm,
+    pub(super) may_close_early: bool,
+}
+
+impl Claim {
+    pub(super) fn new(id: EventId, asked: &Asked) -> Self {
+        Self {
+            id,
+            owner: asked.owner(),
+            is_mcp: asked.is_mcp(),
+            form: asked.cursor_form(),
+            may_close_early: asked.may_close_early(),
+        }
+    }
 }
 
 /// What becomes of a request with a cursor.
@@ -141,6 +155,7 @@ fn from_log<T: EventStore>(shared: &Shared<T>, claim: Claim, page: Page) -> Verd
         owner,
         is_mcp,
         form,
+        may_close_early,
     } = claim;
     let (about, expect) = About::decode(page.about());
     if about.is_get
@@ -169,7 +184,7 @@ fn from_log<T: EventStore>(shared: &Shared<T>, claim: Claim, page: Page) -> Verd
     );
     let producer: Pin<Box<dyn Produce>> = Box::pin(Tail::new(pages, about, expect));
     let hub = Arc::clone(&shared.hub);
-    let stream = Stream::new(key, owner, about, hub, runtime, producer);
+    let stream = Stream::new(key, owner, about, may_close_early, hub, runtime, producer);
     let greeting = Greeting::Cursor {
         id,
         form,

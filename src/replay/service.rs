@@ -21,6 +21,7 @@ use super::{
 use crate::{
     BoxError,
     message::{Arrival, Limits, Message},
+    sse::EventId,
     store::EventStore,
 };
 
@@ -95,8 +96,10 @@ where
         }
         let (parts, body) = request.into_parts();
         let asked = Asked::new(&parts);
-        let has_cursor = asked.era.has_event_ids() && (asked.is_get() || asked.is_post());
-        let cursor = if has_cursor {
+        if asked.misplaces_cursor(&parts.headers) {
+            return ResponseFuture::refused(resume::misplaced(), shared);
+        }
+        let cursor = if asked.is_get() && asked.era.has_event_ids() {
             Cursor::of(&parts.headers)
         } else {
             Cursor::Absent
@@ -104,28 +107,21 @@ where
         let request = Request::from_parts(parts, body);
         match cursor {
             Cursor::Absent => {}
-            Cursor::At(_) | Cursor::Invalid if asked.is_post() => {
-                // A32, of MCP alone: what other endpoints take is not ours to say.
-                if asked.is_mcp() {
-                    return ResponseFuture::refused(resume::misplaced(), shared);
-                }
-            }
             Cursor::Invalid => {
                 shared.hub.count_refused();
                 return ResponseFuture::refused(resume::unknown(), shared);
             }
             Cursor::At(id) => {
-                let claim = Claim {
-                    id,
-                    owner: asked.owner(),
-                    is_mcp: asked.is_mcp(),
-                    form: asked.cursor_form(),
-                };
+                let claim = Claim::new(id, &asked);
                 return ResponseFuture::resuming(claim, asked, self.take_ready(), request, shared);
             }
         }
-        if asked.is_get() {
-            shared.hub.end_standalone(&asked);
+        if asked.is_get()
+            && asked.era.has_event_ids()
+            && let Some(unheard) = shared.hub.replace_standalone(&asked)
+        {
+            let claim = Claim::new(EventId::new(unheard, 0), &asked);
+            return ResponseFuture::resuming(claim, asked, self.take_ready(), request, shared);
         }
         let call = self.inner.call(request);
         ResponseFuture::calling(call, asked, shared)

@@ -5,12 +5,14 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
     },
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
+
+mod care;
 
 use super::{
     drain,
@@ -32,6 +34,8 @@ pub(super) struct Stream {
     pub(super) owner: Owner,
     pub(super) about: About,
     pub(super) serial: u64,
+    /// Whether the client may be sent away before the stream is over (SSE-5).
+    may_close_early: bool,
     hub: Arc<Hub>,
     /// Where a drain task runs, also if the body is dropped outside of a runtime.
     runtime: Handle,
@@ -40,7 +44,11 @@ pub(super) struct Stream {
     polled: AtomicU32,
     /// When the client was last sent something.
     spoke: AtomicU32,
+    /// When the client was last sent a comment.
+    reminded: AtomicU32,
     wants_keep_alive: AtomicBool,
+    /// Whether the client was ever sent an event, so that it may have a cursor.
+    has_spoken: AtomicBool,
     is_answered: AtomicBool,
     state: Mutex<State>,
 }
@@ -77,6 +85,8 @@ struct State {
     repeats: u32,
     /// The client is to be sent away.
     dismissed: Option<Duration>,
+    /// How much was read without a client.
+    drained: usize,
 }
 
 /// What a driver is told.
@@ -103,12 +113,22 @@ const FREE_REPEATS: u32 = 3;
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
+impl State {
+    fn keep(&mut self, waker: &Waker) {
+        match &mut self.waker {
+            Some(kept) => kept.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+    }
+}
+
 impl Stream {
     /// A stream that a client is attached to, with the first generation, 0.
     pub(super) fn new(
         key: StreamKey,
         owner: Owner,
         about: About,
+        may_close_early: bool,
         hub: Arc<Hub>,
         runtime: Handle,
         producer: Pin<Box<dyn Produce>>,
@@ -120,12 +140,15 @@ impl Stream {
             owner,
             about,
             serial,
+            may_close_early,
             hub,
             runtime,
             mode: AtomicU8::new(StreamState::Attached as u8),
             polled: AtomicU32::new(now),
             spoke: AtomicU32::new(now),
+            reminded: AtomicU32::new(now),
             wants_keep_alive: AtomicBool::new(false),
+            has_spoken: AtomicBool::new(false),
             is_answered: AtomicBool::new(false),
             state: Mutex::new(State {
                 generation: 0,
@@ -137,6 +160,7 @@ impl Stream {
                 cursor: u64::MAX,
                 repeats: 0,
                 dismissed: None,
+                drained: 0,
             }),
         });
         stream.hub.insert(Arc::clone(&stream), &stream.runtime);
@@ -200,13 +224,7 @@ impl Stream {
             if producer.is_answered() {
                 self.is_answered.store(true, Relaxed);
             }
-            if !state
-                .waker
-                .as_ref()
-                .is_some_and(|waker| waker.will_wake(cx.waker()))
-            {
-                state.waker = Some(cx.waker().clone());
-            }
+            state.keep(cx.waker());
             return Poll::Pending;
         };
         let recorded = producer.recorded();
@@ -220,11 +238,14 @@ impl Stream {
                 self.count_barren(state, recorded);
                 self.set_mode(StreamState::Suspended);
             }
-            Step::Data(_) | Step::Trailers(_) => {
-                if is_client {
-                    self.spoke.store(self.hub.now(), Relaxed);
+            Step::Data(_) => {
+                self.spoke.store(self.hub.now(), Relaxed);
+                if recorded > 0 {
+                    self.has_spoken.store(true, Relaxed);
                 }
             }
+            Step::Read(read) => state.drained = state.drained.saturating_add(read),
+            Step::Trailers(_) => {}
         }
         Poll::Ready(Turn::Step { step, recorded })
     }
@@ -245,13 +266,7 @@ impl Stream {
             return None;
         }
         let recorded = state.producer.as_ref()?.recorded();
-        if !state
-            .waker
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()))
-        {
-            state.waker = Some(cx.waker().clone());
-        }
+        state.keep(cx.waker());
         Some(recorded)
     }
 
@@ -269,12 +284,18 @@ impl Stream {
             .unwrap_or_default()
     }
 
+    /// Notes that the client was sent an event of the log.
+    pub(super) fn note_spoken(&self) {
+        self.spoke.store(self.hub.now(), Relaxed);
+        self.has_spoken.store(true, Relaxed);
+    }
+
     /// Takes the keep-alive that is due, if one is.
     pub(super) fn take_keep_alive(&self) -> bool {
         let is_due =
             self.wants_keep_alive.load(Relaxed) && self.wants_keep_alive.swap(false, Relaxed);
         if is_due {
-            self.spoke.store(self.hub.now(), Relaxed);
+            self.reminded.store(self.hub.now(), Relaxed);
         }
         is_due
     }
@@ -364,6 +385,7 @@ impl Stream {
         state.generation += 1;
         state.since = self.hub.now();
         state.dismissed = None;
+        state.drained = 0;
         self.set_mode(StreamState::Detached);
     }
 
@@ -384,106 +406,6 @@ impl Stream {
         if let Some(waker) = waker {
             waker.wake();
         }
-    }
-
-    /// Ends the stream, whoever drives it.
-    pub(super) fn terminate(&self) {
-        let generation = self.lock().generation;
-        self.abandon(generation);
-    }
-
-    /// Ends the stream, if no client is there.
-    pub(super) fn terminate_detached(&self) {
-        let state = self.lock();
-        let generation = state.generation;
-        let is_detached = self.state() == StreamState::Detached;
-        drop(state);
-        if is_detached {
-            self.abandon(generation);
-        }
-    }
-
-    /// Asks the client to come back after `retry`. A stream without a client is left alone.
-    pub(super) fn dismiss(&self, retry: Duration) {
-        let mut state = self.lock();
-        if self.state() != StreamState::Attached {
-            return;
-        }
-        state.dismissed = Some(retry);
-        let waker = state.waker.take();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    /// Looks after the stream, once per beat of the hub.
-    pub(super) fn beat(self: &Arc<Self>, now: u32) {
-        let limits = self.hub.limits();
-        match self.state() {
-            StreamState::Attached => {
-                let silence = now.wrapping_sub(self.polled.load(Relaxed));
-                if limits.stall.is_some_and(|stall| silence > stall) {
-                    // Its socket has been full for so long that nobody asks for more (C01).
-                    let generation = self.lock().generation;
-                    tracing::debug!(stream = ?self.key, "client stalled");
-                    self.hub.count_stalled();
-                    self.detach(generation);
-                    return;
-                }
-                let quiet = now.wrapping_sub(self.spoke.load(Relaxed));
-                let is_due = limits.keep_alive.is_some_and(|every| quiet >= every);
-                if is_due {
-                    self.wants_keep_alive.store(true, Relaxed);
-                }
-                // A body that is polled when it is woken is not stalled, however quiet it is.
-                if is_due || limits.stall.is_some_and(|stall| silence > stall / 2) {
-                    let waker = self.lock().waker.clone();
-                    if let Some(waker) = waker {
-                        waker.wake();
-                    }
-                }
-            }
-            StreamState::Detached | StreamState::Suspended => {
-                let state = self.lock();
-                let generation = state.generation;
-                let is_late = now.wrapping_sub(state.since) > limits.detached;
-                drop(state);
-                if is_late {
-                    tracing::debug!(stream = ?self.key, "nobody came back");
-                    self.hub.count_lost();
-                    self.abandon(generation);
-                }
-            }
-            StreamState::Over => {}
-        }
-    }
-
-    /// Drives a stream that has no client, for one turn.
-    pub(super) fn poll_alone(&self, generation: u32, cx: &mut Context<'_>) -> Poll<bool> {
-        let turn = ready!(self.poll(generation, Sink::Nobody, cx));
-        let goes_on = matches!(
-            turn,
-            Turn::Step {
-                step: Step::Data(_) | Step::Trailers(_),
-                ..
-            }
-        );
-        if goes_on && !self.is_worth_draining(generation) {
-            self.hub.count_lost();
-            self.abandon(generation);
-            return Poll::Ready(false);
-        }
-        Poll::Ready(goes_on)
-    }
-
-    fn is_worth_draining(&self, generation: u32) -> bool {
-        let state = self.lock();
-        state.generation != generation
-            || state
-                .producer
-                .as_ref()
-                .is_some_and(|producer| producer.is_answered() || producer.outlives_client())
     }
 }
 

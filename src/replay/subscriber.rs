@@ -162,10 +162,9 @@ impl Subscriber {
                         if recorded > self.delivered || self.greeting == Some(Greeting::Comment) {
                             self.greeting = None;
                         }
-                        if !bytes.is_empty() {
-                            return data(bytes);
-                        }
+                        return data(bytes);
                     }
+                    Step::Read(_) => {}
                     Step::Trailers(trailers) => {
                         self.phase = Phase::Over;
                         return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
@@ -235,6 +234,7 @@ impl Subscriber {
                 Ok(Read::Events(events, last)) => {
                     self.delivered = last;
                     self.rereads = false;
+                    stream.note_spoken();
                     self.greeting = None;
                     return Poll::Ready(Some(Frame::data(events)));
                 }
