@@ -9,6 +9,7 @@
 //! whole; then live streams lose their events, those first that were not written to for a while, but
 //! can be written to as before.
 
+pub mod erased;
 mod error;
 mod event;
 #[cfg(feature = "replay")]

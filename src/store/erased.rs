@@ -1,0 +1,115 @@
+//! A store whose type is chosen when the program runs.
+//!
+//! [`ErasedStore`] is any [`EventStore`] behind a pointer. It costs a virtual call; a future that is
+//! ready at once is handed on as it is, and only one that has to wait is boxed.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use shadowcat::{
+//!     sse::StreamKey,
+//!     store::{EventStore, EventWriter, MemoryStore, Owner, erased::ErasedStore},
+//! };
+//!
+//! /// As configured, with one type for whatever that is.
+//! fn store(kind: &str) -> Option<ErasedStore> {
+//!     match kind {
+//!         "memory" => Some(ErasedStore::new(MemoryStore::new())),
+//!         _ => None,
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), shadowcat::store::StoreError> {
+//! let store = store("memory").unwrap();
+//! let (key, owner) = (StreamKey::from_bytes([7; 16]), Owner::ANONYMOUS);
+//! let mut writer = store.open(key, owner, Bytes::new()).await?;
+//! writer.append(1, b"data: one\n\n").await?;
+//! assert_eq!(store.read(key, owner, 0, 1000).await?.events(), b"data: one\n\n");
+//! # Ok(())
+//! # }
+//! ```
+
+mod future;
+mod object;
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+
+use self::object::{StoreObject, WriterObject};
+use super::{End, EventStore, EventWriter, Owner, Page};
+use crate::sse::StreamKey;
+
+pub use self::future::ErasedFuture;
+
+/// Any store. A clone is the same one.
+#[derive(Clone)]
+pub struct ErasedStore {
+    store: Arc<dyn StoreObject>,
+}
+
+/// Writes one stream of an [`ErasedStore`].
+pub struct ErasedWriter {
+    writer: Box<dyn WriterObject>,
+}
+
+impl ErasedStore {
+    /// Forgets which store it is.
+    #[must_use]
+    pub fn new(store: impl EventStore) -> Self {
+        Self {
+            store: Arc::new(store),
+        }
+    }
+}
+
+impl EventStore for ErasedStore {
+    type Writer = ErasedWriter;
+    type Open = ErasedFuture<ErasedWriter>;
+    type Read = ErasedFuture<Page>;
+    type Watch = ErasedFuture<()>;
+    type Purge = ErasedFuture<()>;
+
+    fn open(&self, stream: StreamKey, owner: Owner, about: Bytes) -> Self::Open {
+        self.store.open(stream, owner, about)
+    }
+
+    fn read(&self, stream: StreamKey, owner: Owner, after: u64, limit: usize) -> Self::Read {
+        self.store.read(stream, owner, after, limit)
+    }
+
+    fn watch(&self, stream: StreamKey, owner: Owner, after: u64) -> Self::Watch {
+        self.store.watch(stream, owner, after)
+    }
+
+    fn purge(&self, owner: Owner) -> Self::Purge {
+        self.store.purge(owner)
+    }
+}
+
+impl EventWriter for ErasedWriter {
+    type Append = ErasedFuture<()>;
+    type Close = ErasedFuture<()>;
+
+    fn append(&mut self, sequence: u64, event: &[u8]) -> Self::Append {
+        self.writer.append(sequence, event)
+    }
+
+    fn close(&mut self, end: End) -> Self::Close {
+        self.writer.close(end)
+    }
+}
+
+impl fmt::Debug for ErasedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { store } = self;
+        f.debug_tuple("ErasedStore").field(store).finish()
+    }
+}
+
+impl fmt::Debug for ErasedWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { writer } = self;
+        f.debug_tuple("ErasedWriter").field(writer).finish()
+    }
+}
