@@ -9,9 +9,13 @@
 //! whole; then live streams lose their events, those first that were not written to for a while, but
 //! can be written to as before.
 
+#[cfg(feature = "test-util")]
+pub mod contract;
 pub mod erased;
 mod error;
 mod event;
+#[cfg(feature = "test-util")]
+pub mod faulty;
 #[cfg(feature = "replay")]
 mod memory;
 mod owner;
