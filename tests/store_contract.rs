@@ -1,9 +1,15 @@
-//! Every store of ours keeps the contract of a store, and the one in memory keeps its limits.
+//! Every store of ours keeps the contract of a store.
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use shadowcat::store::{
-    EventStore, MemoryStore, contract, erased::ErasedStore, faulty::FaultyStore,
+use bytes::Bytes;
+use shadowcat::{
+    sse::StreamKey,
+    store::{
+        End, EventStore, EventWriter, MemoryStore, Owner, StoreErrorKind, contract,
+        erased::ErasedStore,
+        faulty::{FaultyStore, Moment, Operation},
+    },
 };
 
 /// Forgets all but a few events.
@@ -58,4 +64,48 @@ async fn slow_keeps_the_contract() {
 #[tokio::test]
 async fn slow_and_erased_keeps_the_contract() {
     contract::run(|| ErasedStore::new(slow(MemoryStore::new(), 1))).await;
+}
+
+#[tokio::test]
+async fn append_that_is_tried_again_leaves_one_record() {
+    let store = slow(MemoryStore::new(), 1);
+    let (key, owner) = (StreamKey::from_bytes([1; 16]), Owner::ANONYMOUS);
+    let mut writer = store.open(key, owner, Bytes::new()).await.unwrap();
+    for sequence in 1..=20 {
+        let moments = [Moment::Before, Moment::After, Moment::After, Moment::Before];
+        for moment in moments.into_iter().skip(sequence as usize % 4) {
+            store.faults().fail_next(Operation::Append, moment);
+            let failed = writer.append(sequence, &[sequence as u8]).await;
+            assert_eq!(failed.unwrap_err().kind(), StoreErrorKind::Unavailable);
+        }
+        writer.append(sequence, &[sequence as u8]).await.unwrap();
+    }
+    let page = store.read(key, owner, 0, 1000).await.unwrap();
+    assert_eq!(page.events(), Vec::from_iter(1..=20));
+}
+
+#[tokio::test]
+async fn store_that_is_down_fails_until_it_is_up() {
+    let store = FaultyStore::new(MemoryStore::new());
+    let (key, owner) = (StreamKey::from_bytes([1; 16]), Owner::ANONYMOUS);
+    let mut writer = store.open(key, owner, Bytes::new()).await.unwrap();
+    store.faults().set_down(true);
+    let failures = [
+        store.open(key, owner, Bytes::new()).await.err(),
+        store.read(key, owner, 0, 1000).await.err(),
+        store.watch(key, owner, 0).await.err(),
+        store.purge(owner).await.err(),
+        writer.append(1, b"one").await.err(),
+        writer.close(End::Complete).await.err(),
+    ];
+    for failure in failures {
+        assert_eq!(failure.unwrap().kind(), StoreErrorKind::Unavailable);
+    }
+    store.faults().set_down(false);
+    let page = store.read(key, owner, 0, 1000).await.unwrap();
+    assert_eq!(
+        (page.tail(), page.end()),
+        (0, None),
+        "nothing had an effect"
+    );
 }

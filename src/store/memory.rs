@@ -1,4 +1,5 @@
 mod account;
+mod expiry;
 mod limits;
 mod log;
 mod reclaim;
@@ -7,7 +8,6 @@ mod registry;
 mod shared;
 mod slots;
 mod stats;
-mod sweeper;
 mod waiters;
 mod watch;
 mod writer;

@@ -3,7 +3,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use super::{
     account::Account,
     log::{Log, State},
-    registry::{Group, Scope, Victim},
+    registry::{Group, Need, Scope, Victim},
     shared::Shared,
 };
 
@@ -12,24 +12,27 @@ const BATCH: u32 = 64;
 
 /// What is held, and how it becomes less.
 impl Shared {
-    /// Takes `wanted` bytes for a log that grows, at the cost of others. Returns how many it got.
+    /// Takes `best` bytes for a log that grows, at the cost of streams that are not in use; but
+    /// `least` bytes at the cost of any. Returns how many it got.
     ///
     /// No log is locked meanwhile, so that others can be.
-    pub(super) fn reserve(&self, log: &Arc<Log>, wanted: usize) -> usize {
-        self.charge(&log.account, wanted);
-        let refused = self.reclaim(log).min(wanted);
+    pub(super) fn reserve(&self, log: &Arc<Log>, least: usize, best: usize) -> usize {
+        self.charge(&log.account, best);
+        self.reclaim(log, 0, Need::Calm);
+        let excess = self.reclaim(log, best - least, Need::Urgent);
+        let refused = excess.min(best);
         self.release(&log.account, refused);
-        wanted - refused
+        best - refused
     }
 
-    /// Evicts others until `log`'s owner and the store hold what they may. Returns by how much they
-    /// still hold too much.
-    pub(super) fn reclaim(&self, log: &Arc<Log>) -> usize {
+    /// Evicts others until `log`'s owner and the store hold no more than `tolerated` bytes over what
+    /// they may. Returns how many they do.
+    pub(super) fn reclaim(&self, log: &Arc<Log>, tolerated: usize, need: Need) -> usize {
         let scopes = [Scope::Owner(log.account.owner), Scope::Store];
         for scope in scopes {
-            while self.excess(scope, &log.account) > 0 {
+            while self.excess(scope, &log.account) > tolerated {
                 // Unlocked again before the victim is locked.
-                let victim = self.registry().evict(scope, log);
+                let victim = self.registry().evict(scope, log, need);
                 match victim {
                     Some(Victim::Whole(victim)) => {
                         let events = victim.lock().records.len();

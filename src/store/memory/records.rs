@@ -47,10 +47,12 @@ impl Records {
         self.bytes.capacity() + self.ends.capacity() * INDEX_ENTRY
     }
 
-    /// How much memory an event of that length would best have in addition.
-    pub(super) fn growth(&self, len: usize, limits: &Limits) -> usize {
-        let (_, bytes) = self.byte_growth(len, limits);
-        bytes + self.index_growth(limits) * INDEX_ENTRY
+    /// How much more memory an event of that length needs so that nothing is forgotten that may be
+    /// kept; and how much it would best have.
+    pub(super) fn growth(&self, len: usize, limits: &Limits) -> (usize, usize) {
+        let (least, best) = self.byte_growth(len, limits);
+        let index = self.index_growth(limits) * INDEX_ENTRY;
+        (least + index, best + index)
     }
 
     /// Adds an event, and forgets as many as there is no more room for. Returns how many.
@@ -61,12 +63,13 @@ impl Records {
         let (least, best) = self.byte_growth(event.len(), limits);
         let entries = self.index_growth(limits).min(credit / INDEX_ENTRY);
         if entries > 0 {
-            self.ends.reserve_exact(self.ends.len() + entries);
+            // It grows only when it is full.
+            self.ends.reserve_exact(entries);
             credit -= entries * INDEX_ENTRY;
         }
         // Less than what is needed would cost a copy of all, and again for the next event.
         let more = if credit >= least { best.min(credit) } else { 0 };
-        let capacity = self.bytes.capacity() + more;
+        let mut capacity = self.bytes.capacity() + more;
 
         let most = capacity.min(limits.max_bytes.max(event.len()));
         let is_index_full = |ends: &VecDeque<u32>| {
@@ -82,10 +85,11 @@ impl Records {
         if self.bytes.capacity() > limits.max_bytes && self.bytes.is_empty() {
             // It was made for one large event.
             self.bytes = VecDeque::new();
+            capacity = 0;
         }
         let needed = self.bytes.len() + event.len();
         if needed > self.bytes.capacity() {
-            let capacity = needed.max(if needed <= most { capacity } else { 0 });
+            let capacity = needed.max(capacity);
             self.bytes.reserve_exact(capacity - self.bytes.len());
         }
         if self.ends.capacity() == 0 {
@@ -164,8 +168,8 @@ impl Records {
         }
     }
 
-    /// How much the bytes have to grow for an event of that length so that nothing is forgotten that
-    /// may be kept; and how much they should, so that the cost of growing stays small.
+    /// How much the bytes have to grow for an event of that length, and how much they should, so that
+    /// the cost of growing stays small.
     fn byte_growth(&self, len: usize, limits: &Limits) -> (usize, usize) {
         let leaving = if self.ends.len() >= limits.max_events.get() {
             self.offset(1)

@@ -48,6 +48,15 @@ pub(super) enum Scope {
     Store,
 }
 
+/// How much it matters that something is evicted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Not so much that a stream should go that was written to since the last time.
+    Calm,
+    /// So much that any may go.
+    Urgent,
+}
+
 /// A stream that is to be evicted, once the registry is unlocked.
 pub(super) enum Victim {
     /// It is no longer in the registry.
@@ -168,31 +177,39 @@ impl Registry {
 
     /// Chooses what to evict: the oldest stream that has ended; without one the events of a live one
     /// but `spared`, by second chance.
-    pub(super) fn evict(&mut self, scope: Scope, spared: &Arc<Log>) -> Option<Victim> {
+    pub(super) fn evict(&mut self, scope: Scope, spared: &Arc<Log>, need: Need) -> Option<Victim> {
         if let Some(log) = self.first(scope, Group::Ended) {
             self.remove(&log);
             return Some(Victim::Whole(log));
         }
-        // Those that are passed go to the end, so no more than all are passed before one comes again;
-        // that one goes, even if it was written to meanwhile.
-        for passed in 0..=2 * self.len() {
+        // Those that are passed go to the end of the list, so that all have been passed once the first
+        // of them comes again.
+        let mut first_passed: Option<Arc<Log>> = None;
+        let mut is_second_round = false;
+        loop {
             let log = self.first(scope, Group::Live)?;
+            is_second_round |= first_passed
+                .as_ref()
+                .is_some_and(|first| Arc::ptr_eq(first, &log));
+            if is_second_round && need == Need::Calm {
+                return None;
+            }
             let is_spared = Arc::ptr_eq(&log, spared);
-            let is_touched = log.is_touched.swap(false, Relaxed) && passed <= self.len();
+            let is_touched = log.is_touched.swap(false, Relaxed) && !is_second_round;
             if !is_spared && !is_touched {
                 self.regroup(&log, Group::Bare);
                 return Some(Victim::Events(log));
             }
             self.regroup(&log, Group::Live);
-            if is_spared && self.is_alone(scope, &log) {
+            if is_spared && is_second_round && self.is_first(scope, &log) {
+                // It is alone.
                 return None;
             }
+            first_passed.get_or_insert(log);
         }
-        None
     }
 
-    fn is_alone(&self, scope: Scope, log: &Arc<Log>) -> bool {
-        // It is the last, so it is alone if it is the first.
+    fn is_first(&self, scope: Scope, log: &Arc<Log>) -> bool {
         self.first(scope, Group::Live)
             .is_some_and(|first| Arc::ptr_eq(&first, log))
     }

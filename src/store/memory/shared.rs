@@ -1,19 +1,16 @@
-use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
 use tokio::{runtime::Handle, time::Instant};
 
 use super::{
+    expiry::Sweeper,
     limits::Limits,
     log::Log,
-    registry::{Group, Registry},
+    registry::{Group, Need, Registry},
     stats::MemoryStats,
-    sweeper::Sweeper,
 };
 use crate::{
     sse::StreamKey,
@@ -27,7 +24,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) limits: Limits,
-    epoch: Instant,
+    /// What deadlines are counted from.
+    pub(super) epoch: Instant,
     /// What is held, or about to be.
     pub(super) bytes: AtomicUsize,
     pub(super) evicted: AtomicU64,
@@ -79,7 +77,7 @@ impl Shared {
             opened
         };
         let log = opened.ok_or(StoreErrorKind::Conflict)?;
-        if self.reclaim(&log) > 0 {
+        if self.reclaim(&log, 0, Need::Urgent) > 0 {
             // Everything that can be forgotten is.
             self.registry().remove(&log);
             self.forget(&log);
@@ -108,11 +106,11 @@ impl Shared {
         if !state.admits(sequence)? {
             return Ok(());
         }
-        let growth = state.records.growth(event.len(), &self.limits);
+        let (least, best) = state.records.growth(event.len(), &self.limits);
         let mut credit = 0;
-        if growth > 0 {
+        if best > 0 {
             drop(state);
-            credit = self.reserve(log, growth);
+            credit = self.reserve(log, least, best);
             state = log.lock();
             // It may be purged meanwhile.
             if let Err(error) = state.admits(sequence) {
@@ -133,7 +131,7 @@ impl Shared {
             self.count(&mut state, forgotten);
         }
         // Evicted streams leave their group before they lose their events.
-        let is_new = growth > 0 && log.group.load(Relaxed) == Group::Bare as u8;
+        let is_new = best > 0 && log.group.load(Relaxed) == Group::Bare as u8;
         let woken = state.waiters.take();
         drop(state);
 
@@ -163,8 +161,7 @@ impl Shared {
         let runtime = {
             let mut registry = self.registry();
             // In here, so that the deadlines are in the order of the list.
-            let deadline = self.now().saturating_add(nanos(self.limits.retain_for));
-            log.deadline.store(deadline.min(Log::LIVE - 1), Relaxed);
+            log.deadline.store(self.new_deadline(), Relaxed);
             registry.regroup(log, Group::Ended);
             let runtime = if registry.is_swept {
                 None
@@ -189,49 +186,4 @@ impl Shared {
         }
         self.expire();
     }
-
-    // === Time ===
-
-    pub(super) fn is_expired(&self, log: &Log) -> bool {
-        let deadline = log.deadline.load(Relaxed);
-        deadline != Log::LIVE && deadline <= self.now()
-    }
-
-    /// Forgets what has expired. The next deadline; if there is none, the sweeper is done.
-    pub(super) fn sweep(&self) -> Option<Instant> {
-        self.expire();
-        let mut registry = self.registry();
-        let deadline = registry.deadline();
-        registry.is_swept = deadline.is_some();
-        // `None` as well if the clock cannot show it.
-        self.epoch.checked_add(Duration::from_nanos(deadline?))
-    }
-
-    fn expire_unless_swept(&self) {
-        let is_swept = {
-            let registry = self.registry();
-            registry.is_swept || registry.deadline().is_none()
-        };
-        if !is_swept {
-            self.expire();
-        }
-    }
-
-    fn expire(&self) {
-        let now = self.now();
-        loop {
-            // Unlocked again before the stream is.
-            let expired = self.registry().remove_expired(now);
-            let Some(log) = expired else { return };
-            self.forget(&log);
-        }
-    }
-
-    fn now(&self) -> u64 {
-        nanos(Instant::now().saturating_duration_since(self.epoch))
-    }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
