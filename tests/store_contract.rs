@@ -15,7 +15,7 @@ use shadowcat::{
 /// Forgets all but a few events.
 fn bounded() -> MemoryStore {
     MemoryStore::new()
-        .with_max_events(NonZeroUsize::new(5).unwrap())
+        .with_max_events(NonZeroUsize::new(5).expect("not zero"))
         .with_max_bytes(300)
 }
 

@@ -1,7 +1,7 @@
 use std::{
     fmt, mem,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -28,7 +28,8 @@ pub(super) struct Subscriber {
     /// The number of the last event that it was sent, or had.
     delivered: u64,
     /// What of the log it is still to be sent.
-    backlog: Option<Box<dyn Backlog>>,
+    /// Never locked: the mutex makes it `Sync`, for `BoxBody` and the like.
+    backlog: Option<Mutex<Box<dyn Backlog>>>,
     /// Whether the log was read once more although its end was reached.
     rereads: bool,
     /// Sent before anything else.
@@ -93,7 +94,7 @@ impl Subscriber {
     /// Sends what the client has missed after number `delivered`, before what comes.
     pub(super) fn with_backlog(mut self, delivered: u64, backlog: Box<dyn Backlog>) -> Self {
         self.delivered = delivered;
-        self.backlog = Some(backlog);
+        self.backlog = Some(Mutex::new(backlog));
         self
     }
 
@@ -218,6 +219,7 @@ impl Subscriber {
             let Some(backlog) = &mut self.backlog else {
                 return Poll::Ready(None);
             };
+            let backlog = backlog.get_mut().unwrap_or_else(PoisonError::into_inner);
             // Asked each time: whoever is fenced sends nothing more (D01).
             let Some(recorded) = stream.look(*generation, cx) else {
                 self.phase = Phase::Over;
