@@ -41,10 +41,12 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// 4 MiB, as in the Go and Rust SDKs, within 30 s.
+    pub(crate) const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+    pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
     pub(crate) const DEFAULT: Self = Self {
-        max_body_bytes: 4 * 1024 * 1024,
-        read_timeout: Some(Duration::from_secs(30)),
+        max_body_bytes: Self::MAX_BODY_BYTES,
+        read_timeout: Some(Self::READ_TIMEOUT),
     };
 }
 

@@ -15,19 +15,16 @@ pub struct MessageLayer {
 
 impl MessageLayer {
     /// The longest body read by default: 4 MiB, as in the Go and Rust SDKs.
-    pub const DEFAULT_MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+    pub const DEFAULT_MAX_BODY_BYTES: usize = Limits::MAX_BODY_BYTES;
 
     /// The time that a client has by default to send its body: 30 s.
-    pub const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(30);
+    pub const DEFAULT_READ_TIMEOUT: Duration = Limits::READ_TIMEOUT;
 
     /// Reads bodies of up to [4 MiB](Self::DEFAULT_MAX_BODY_BYTES) that arrive within
     /// [30 s](Self::DEFAULT_READ_TIMEOUT).
     pub const fn new() -> Self {
         Self {
-            limits: Limits {
-                max_body_bytes: Self::DEFAULT_MAX_BODY_BYTES,
-                read_timeout: Some(Self::DEFAULT_READ_TIMEOUT),
-            },
+            limits: Limits::DEFAULT,
         }
     }
 
