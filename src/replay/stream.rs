@@ -77,9 +77,8 @@ struct State {
     producer: Option<Pin<Box<dyn Produce>>>,
     /// Found set, the last poll has panicked, and the producer must not be polled again.
     is_polling: bool,
-    /// Since when nothing was recorded while nobody was attached, in beats.
+    /// Since when nobody is attached, in beats.
     since: u32,
-    recorded_then: u64,
     /// How often in a row a client came back with the same cursor, and which.
     cursor: u64,
     repeats: u32,
@@ -156,7 +155,6 @@ impl Stream {
                 producer: Some(producer),
                 is_polling: false,
                 since: now,
-                recorded_then: 0,
                 cursor: u64::MAX,
                 repeats: 0,
                 dismissed: None,
@@ -235,11 +233,14 @@ impl Stream {
                 self.abandon(generation);
             }
             Step::Suspended => {
-                self.count_barren(state, recorded);
+                state.since = self.hub.now();
                 self.set_mode(StreamState::Suspended);
             }
             Step::Data(_) => {
                 self.spoke.store(self.hub.now(), Relaxed);
+                if self.wants_keep_alive.load(Relaxed) {
+                    self.wants_keep_alive.store(false, Relaxed);
+                }
                 if recorded > 0 {
                     self.has_spoken.store(true, Relaxed);
                 }
@@ -248,14 +249,6 @@ impl Stream {
             Step::Trailers(_) => {}
         }
         Poll::Ready(Turn::Step { step, recorded })
-    }
-
-    /// A stream that is resumed again and again and brings nothing is not kept alive by that.
-    fn count_barren(&self, state: &mut State, recorded: u64) {
-        if recorded != state.recorded_then {
-            state.recorded_then = recorded;
-            state.since = self.hub.now();
-        }
     }
 
     /// Whether `generation` drives the stream, and how much of it is recorded; keeps the waker.
