@@ -28,7 +28,7 @@ fn now<T: std::fmt::Debug>(future: impl Future<Output = Result<T, StoreError>> +
 
 /// How many allocations 10,000 appends cost in the steady state.
 fn allocations(store: &impl EventStore) -> usize {
-    let _turn = TURN.lock().expect("no test panics while it counts");
+    let _turn = TURN.lock().expect("no test has failed");
     let mut writer = now(store.open(KEY, Owner::ANONYMOUS, Bytes::new()));
     for sequence in 1..=5_000 {
         now(writer.append(sequence, &EVENT));
@@ -57,7 +57,7 @@ fn append_through_an_erased_store_allocates_nothing() {
 /// A stream with one event costs little more than the event, and what is charged for it is enough.
 #[test]
 fn idle_stream_is_small() {
-    let _turn = TURN.lock().expect("no test panics while it counts");
+    let _turn = TURN.lock().unwrap();
     let owners: [fn(u32) -> Owner; 2] = [
         |_| Owner::ANONYMOUS,
         |nth| Owner::new(None, Some(&nth.to_be_bytes())),
