@@ -1,5 +1,8 @@
 //! Just enough HTTP/1.1 on raw sockets that the load and the upstream cost little.
 
+// Each benchmark uses some of it.
+#![allow(dead_code)]
+
 use std::cell::RefCell;
 use std::io::ErrorKind;
 

@@ -1,5 +1,8 @@
 //! The messages that the load and the upstream exchange.
 
+// Each benchmark uses some of it.
+#![allow(dead_code)]
+
 /// One of these is in every event, and nowhere else in a stream: counting them counts events.
 pub(crate) const MARK: u8 = b'~';
 
@@ -28,14 +31,23 @@ fn padded(before: &str, after: &str, len: usize) -> String {
     format!("{before}{padding}{after}")
 }
 
-/// An event in a chunk of its own: a notification, or the response that ends a stream.
-pub(crate) fn event_chunk(last: bool) -> Vec<u8> {
+/// An event: a notification, or the response that ends a stream. Its text begins with `text`.
+pub(crate) fn event(last: bool, text: &str) -> String {
     let (message, close) = if last {
         (RESULT, "~\"}]}}\n\n")
     } else {
         (PROGRESS, "~\"}}\n\n")
     };
-    let event = padded(&format!("event: message\ndata: {message}"), close, EVENT);
+    padded(
+        &format!("event: message\ndata: {message}{text}"),
+        close,
+        EVENT,
+    )
+}
+
+/// An event in a chunk of its own.
+pub(crate) fn event_chunk(last: bool) -> Vec<u8> {
+    let event = event(last, "");
     format!("{EVENT:x}\r\n{event}\r\n").into_bytes()
 }
 
@@ -70,10 +82,28 @@ fn response(header: &str, body: &str) -> String {
     )
 }
 
-/// A call of a tool, about 300 bytes of JSON, with the headers of an MCP client.
+/// A [`call_body`] with the headers of an MCP client.
 pub(crate) fn call_request(host: &str, session: &str, reply: &str) -> Vec<u8> {
     let headers = format!("mcp-session-id: {session}\r\nmcp-protocol-version: 2025-06-18\r\n");
-    request(host, &headers, reply, &padded(CALL, "\"}}}", 300))
+    request(host, &headers, reply, &call_body())
+}
+
+/// A call of a tool, about 300 bytes of JSON; its id is 1.
+pub(crate) fn call_body() -> String {
+    padded(CALL, "\"}}}", 300)
+}
+
+/// The request for what followed the event with that id.
+pub(crate) fn resume_request(host: &str, session: &str, cursor: &str) -> Vec<u8> {
+    format!(
+        "GET /mcp HTTP/1.1\r\n\
+         host: {host}\r\n\
+         accept: text/event-stream\r\n\
+         mcp-session-id: {session}\r\n\
+         mcp-protocol-version: 2025-06-18\r\n\
+         last-event-id: {cursor}\r\n\r\n"
+    )
+    .into_bytes()
 }
 
 /// The request that opens a session.

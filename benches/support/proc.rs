@@ -1,5 +1,8 @@
 //! Child processes of the bench, and what `/proc` says about them.
 
+// Each benchmark uses some of it.
+#![allow(dead_code)]
+
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
