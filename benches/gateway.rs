@@ -112,7 +112,8 @@ fn serve(role: &[String]) -> Result<()> {
                 match proxy {
                     "baseline" => baseline::bare(listener, upstream).await,
                     "merging" => baseline::merging(listener, upstream).await,
-                    "gateway" => gateway_role::serve(listener, upstream).await,
+                    "proxy" => gateway_role::proxying(listener, upstream).await,
+                    "gateway" => gateway_role::replaying(listener, upstream).await,
                     _ => Err("unknown proxy".into()),
                 }
             }

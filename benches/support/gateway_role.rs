@@ -1,25 +1,50 @@
-//! The process under test: the stack of the gateway example.
+//! The processes under test: the stack of the gateway example, with and without replay.
 
 use std::future;
 use std::time::Duration;
 
 use http::Uri;
+use shadowcat::message::MessageLayer;
+use shadowcat::proxy::ReverseProxy;
+use shadowcat::replay::ReplayLayer;
 use tokio::net::TcpListener;
+use tower::ServiceBuilder;
 
 use super::proc::Result;
 
 #[path = "../../examples/gateway/serve.rs"]
 mod serve;
+// Of its own stack, each role leaves out or adds what it compares.
+#[allow(dead_code)]
 #[path = "../../examples/gateway/stack.rs"]
 mod stack;
 
+const OPTIONS: serve::Options = serve::Options {
+    keep_alive: Duration::from_secs(15),
+    grace: Duration::ZERO,
+};
+
 /// Serves the gateway on `listener` in front of `upstream`.
-pub(crate) async fn serve(listener: TcpListener, upstream: Uri) -> Result<()> {
-    let options = serve::Options {
-        keep_alive: Duration::from_secs(15),
-        grace: Duration::ZERO,
-    };
-    let mcp = stack::mcp(&upstream, options.keep_alive)?;
+pub(crate) async fn replaying(listener: TcpListener, upstream: Uri) -> Result<()> {
+    let proxy = ReverseProxy::builder(&upstream)?
+        .with_tcp_keep_alive(OPTIONS.keep_alive)
+        .build();
+    let mcp = ServiceBuilder::new()
+        .layer(MessageLayer::new())
+        .layer(ReplayLayer::default())
+        .service(proxy);
     let routes = stack::Routes::new(mcp);
-    Ok(serve::serve(listener, routes, options, future::pending()).await?)
+    Ok(serve::serve(listener, routes, OPTIONS, future::pending()).await?)
+}
+
+/// The same without replay.
+pub(crate) async fn proxying(listener: TcpListener, upstream: Uri) -> Result<()> {
+    let proxy = ReverseProxy::builder(&upstream)?
+        .with_tcp_keep_alive(OPTIONS.keep_alive)
+        .build();
+    let mcp = ServiceBuilder::new()
+        .layer(MessageLayer::new())
+        .service(proxy);
+    let routes = stack::Routes::new(mcp);
+    Ok(serve::serve(listener, routes, OPTIONS, future::pending()).await?)
 }
