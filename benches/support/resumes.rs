@@ -16,8 +16,6 @@ use super::payload::{self, MARK};
 use super::proc::{self, Result};
 use super::report::median;
 
-const SESSION: &str = "3f2b8c1e-6f0a-4d8e-9a55-0c7f1d2e3b4a";
-
 /// How many streams are being opened at a time.
 const OPENING: usize = 64;
 
@@ -140,12 +138,17 @@ fn unchunked(message: &[u8]) -> Result<Vec<u8>> {
     Ok(body)
 }
 
-fn post(addr: SocketAddr, reply: &str) -> Vec<u8> {
-    payload::call_request(&addr.to_string(), SESSION, reply)
+/// Each client has a session of its own.
+fn session(client: usize) -> String {
+    format!("3f2b8c1e-6f0a-4d8e-9a55-{client:012x}")
 }
 
-fn get(addr: SocketAddr, cursor: &str) -> Vec<u8> {
-    payload::resume_request(&addr.to_string(), SESSION, cursor)
+fn post(addr: SocketAddr, client: usize, reply: &str) -> Vec<u8> {
+    payload::call_request(&addr.to_string(), &session(client), reply)
+}
+
+fn get(addr: SocketAddr, client: usize, cursor: &str) -> Vec<u8> {
+    payload::resume_request(&addr.to_string(), &session(client), cursor)
 }
 
 async fn cut(addr: SocketAddr, count: usize, before: usize, total: usize) -> Result<Vec<Client>> {
@@ -157,7 +160,7 @@ async fn cut(addr: SocketAddr, count: usize, before: usize, total: usize) -> Res
             let _permit = opening.acquire().await?;
             let mut connection = Connection::open(addr).await?;
             let reply = format!("numbered {stream} {before} {total}");
-            connection.send(&post(addr, &reply)).await?;
+            connection.send(&post(addr, stream, &reply)).await?;
             connection.read_events(before).await?;
             // Not all have taken note of the same.
             let seen = 1 + stream % before;
@@ -188,7 +191,9 @@ async fn resume(addr: SocketAddr, clients: Vec<Client>, total: usize) -> Result<
     for client in clients {
         resumes.spawn(async move {
             let mut connection = Connection::open(addr).await?;
-            connection.send(&get(addr, &client.cursor)).await?;
+            connection
+                .send(&get(addr, client.stream, &client.cursor))
+                .await?;
             connection.read_all().await?;
             Result::Ok((client, connection))
         });
@@ -220,11 +225,10 @@ async fn resume(addr: SocketAddr, clients: Vec<Client>, total: usize) -> Result<
 /// Clients of streams that go on and on.
 async fn open_live(addr: SocketAddr, count: usize, every: &str) -> Result<JoinSet<Result<()>>> {
     let mut clients = JoinSet::new();
-    for _ in 0..count {
+    for client in 1..=count {
         let mut connection = Connection::open(addr).await?;
-        connection
-            .send(&post(addr, &format!("live {every}")))
-            .await?;
+        let request = post(addr, client, &format!("live {every}"));
+        connection.send(&request).await?;
         connection.read_events(1).await?;
         clients.spawn(async move {
             loop {
@@ -242,7 +246,7 @@ async fn first(addr: SocketAddr, count: usize, goes_on: bool) -> Result<f64> {
     let total = if goes_on { EVENTS + 1 } else { EVENTS };
     let mut connection = Connection::open(addr).await?;
     let reply = format!("numbered 0 {EVENTS} {total}");
-    connection.send(&post(addr, &reply)).await?;
+    connection.send(&post(addr, 0, &reply)).await?;
     connection.read_events(EVENTS).await?;
     if !goes_on {
         connection.read_all().await?;
@@ -255,7 +259,7 @@ async fn first(addr: SocketAddr, count: usize, goes_on: bool) -> Result<f64> {
         }
         // Another place each time: whoever comes back to the same one is slowed down.
         let (cursor, _) = &events[round % (EVENTS - 1)];
-        let request = get(addr, cursor);
+        let request = get(addr, 0, cursor);
         let start = Instant::now();
         connection.send(&request).await?;
         connection.read_events(1).await?;
