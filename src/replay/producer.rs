@@ -30,6 +30,9 @@ pub(super) trait Produce: Send {
     /// The number of the last event that is in the log.
     fn recorded(&self) -> u64;
 
+    /// Whether the log is there: no client is given a cursor before (RPL-6).
+    fn has_log(&self) -> bool;
+
     /// Whether it has to go on when nobody listens: it records, and something is still to come.
     fn outlives_client(&self) -> bool;
 
@@ -344,6 +347,10 @@ where
 
     fn recorded(&self) -> u64 {
         self.record.recorded()
+    }
+
+    fn has_log(&self) -> bool {
+        self.record.has_begun()
     }
 
     fn outlives_client(&self) -> bool {

@@ -67,6 +67,11 @@ impl<T: EventStore> Recorder<T> {
         !matches!(self.log, Log::Broken)
     }
 
+    /// Whether the stream is in the store, so that somebody can come back to it.
+    pub(super) const fn has_begun(&self) -> bool {
+        !matches!(self.log, Log::Opening(_) | Log::Broken)
+    }
+
     /// Numbers `event`, adds it to `out`, and begins to record it.
     ///
     /// Only to be called once [`poll_recorded`](Self::poll_recorded) is ready.

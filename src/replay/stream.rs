@@ -50,6 +50,7 @@ pub(super) struct Stream {
     /// Whether the client was ever sent an event, so that it may have a cursor.
     has_spoken: AtomicBool,
     is_answered: AtomicBool,
+    has_log: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -149,6 +150,7 @@ impl Stream {
             wants_keep_alive: AtomicBool::new(false),
             has_spoken: AtomicBool::new(false),
             is_answered: AtomicBool::new(false),
+            has_log: AtomicBool::new(false),
             state: Mutex::new(State {
                 generation: 0,
                 waker: None,
@@ -218,6 +220,9 @@ impl Stream {
         state.is_polling = true;
         let polled = producer.as_mut().poll_produce(sink, cx);
         state.is_polling = false;
+        if producer.has_log() != self.has_log.load(Relaxed) {
+            self.has_log.store(producer.has_log(), Relaxed);
+        }
         let Poll::Ready(step) = polled else {
             if producer.is_answered() {
                 self.is_answered.store(true, Relaxed);
@@ -266,6 +271,11 @@ impl Stream {
     /// Whether the last response was there when the producer last had nothing to say.
     pub(super) fn is_answered(&self) -> bool {
         self.is_answered.load(Relaxed)
+    }
+
+    /// Whether the log was there when the producer was last polled.
+    pub(super) fn has_log(&self) -> bool {
+        self.has_log.load(Relaxed)
     }
 
     /// What a client is told whose response may be among what is forgotten.

@@ -173,7 +173,9 @@ impl Subscriber {
                     Step::Suspended | Step::Ended => {
                         self.phase = Phase::Over;
                         // A client that was promised a cursor gets one, if only now.
-                        if let Some(cursor @ Greeting::Cursor { .. }) = self.greeting.take() {
+                        if let Some(cursor @ Greeting::Cursor { .. }) = self.greeting.take()
+                            && stream.has_log()
+                        {
                             return data(Self::greet(cursor));
                         }
                     }
@@ -188,10 +190,12 @@ impl Subscriber {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(greeting) = self.greeting.take() {
+        let stream = &self.attachment.stream;
+        let may_greet =
+            |greeting: &mut Greeting| *greeting == Greeting::Comment || stream.has_log();
+        if let Some(greeting) = self.greeting.take_if(may_greet) {
             return data(Self::greet(greeting));
         }
-        let stream = &self.attachment.stream;
         if stream.take_keep_alive() {
             return data(synthetic::keep_alive());
         }

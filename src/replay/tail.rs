@@ -95,6 +95,10 @@ impl<T: EventStore> Produce for Tail<T> {
         self.pages.after()
     }
 
+    fn has_log(&self) -> bool {
+        true
+    }
+
     fn outlives_client(&self) -> bool {
         false
     }
