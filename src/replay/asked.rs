@@ -2,9 +2,8 @@ use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Response, StatusCode,
+    Extensions, HeaderMap, HeaderValue, Method, Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
-    request::Parts,
 };
 use http_body::Body;
 use tokio::runtime::Handle;
@@ -36,10 +35,12 @@ pub(super) struct Asked {
     /// Whether a header says that it is MCP.
     has_mcp_header: bool,
     method: Asks,
-    message: Option<Message>,
+    /// The body of a message. Its shape would have to be copied for each request, and is of use only if
+    /// the response is a stream.
+    message: Option<Bytes>,
     owner: WhoOwns,
     /// A resume brought the request about: its client is given a cursor at once, after this.
-    pub(super) resumed: Option<Bytes>,
+    pub(super) resumed: Option<Box<Bytes>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,14 +59,15 @@ enum WhoOwns {
     Session(Option<HeaderValue>),
 }
 
+/// What the message of a request says.
+struct What {
+    is_mcp: bool,
+    is_initialize: bool,
+    expect: Expect,
+}
+
 impl Asked {
-    pub(super) fn new(parts: &Parts) -> Self {
-        let Parts {
-            method,
-            headers,
-            extensions,
-            ..
-        } = parts;
+    pub(super) fn new(method: &Method, headers: &HeaderMap, extensions: &Extensions) -> Self {
         let message = extensions.get::<Message>();
         let era = extensions.get::<Era>().copied();
         let asks = match *method {
@@ -80,7 +82,7 @@ impl Asked {
             era: era.unwrap_or_else(|| classify(method, headers, None).era),
             has_mcp_header: session.is_some() || headers.contains_key(MCP_PROTOCOL_VERSION),
             method: asks,
-            message: message.cloned(),
+            message: message.map(|message| message.body().clone()),
             owner: owner.map_or_else(|| WhoOwns::Session(session.cloned()), WhoOwns::Told),
             resumed: None,
         }
@@ -98,9 +100,9 @@ impl Asked {
 
     /// Whose the stream is that the response is. The session that an `initialize` opens is named by
     /// its response.
-    fn owner_of(&self, response: &HeaderMap) -> Owner {
+    fn owner_of(&self, what: &What, response: &HeaderMap) -> Owner {
         match &self.owner {
-            WhoOwns::Session(_) if self.is_initialize() => Owner::new(
+            WhoOwns::Session(_) if what.is_initialize => Owner::new(
                 None,
                 response.get(MCP_SESSION_ID).map(HeaderValue::as_bytes),
             ),
@@ -127,19 +129,27 @@ impl Asked {
 
     /// Whether the client speaks MCP, as far as the request shows.
     pub(super) fn is_mcp(&self) -> bool {
-        let Some(Ok(peek)) = self.message.as_ref().map(Message::peek) else {
-            return self.has_mcp_header;
-        };
-        let mut all = peek.envelopes();
-        self.has_mcp_header || all.any(|one| one.kind() != Kind::Invalid && one.is_jsonrpc_2())
+        self.has_mcp_header || self.what().is_mcp
     }
 
-    fn is_initialize(&self) -> bool {
-        let Some(Ok(peek)) = self.message.as_ref().map(Message::peek) else {
-            return false;
+    /// Reads the message again, if there is one.
+    fn what(&self) -> What {
+        let message = self.message.clone().map(Message::new);
+        let Some(Ok(peek)) = message.as_ref().map(Message::peek) else {
+            return What {
+                is_mcp: self.has_mcp_header,
+                is_initialize: false,
+                expect: Expect::default(),
+            };
         };
-        let single = peek.single();
-        single.is_some_and(|one| one.method().as_deref() == Some("initialize"))
+        let mut all = peek.envelopes();
+        let is_jsonrpc = all.any(|one| one.kind() != Kind::Invalid && one.is_jsonrpc_2());
+        let method = peek.single().and_then(|one| one.method());
+        What {
+            is_mcp: self.has_mcp_header || is_jsonrpc,
+            is_initialize: method.as_deref() == Some("initialize"),
+            expect: Expect::of(&peek),
+        }
     }
 
     /// The session that the response says has ended.
@@ -150,33 +160,17 @@ impl Asked {
     }
 
     /// How a client that has resumed a stream is given its cursor.
-    pub(super) fn cursor_form(&self) -> CursorForm {
-        match (self.is_mcp(), self.era.allows_priming()) {
+    pub(super) fn cursor_form(&self, is_mcp: bool) -> CursorForm {
+        match (is_mcp, self.era.allows_priming()) {
             (true, true) => CursorForm::Priming,
             (true, false) => CursorForm::Typed,
             (false, _) => CursorForm::Silent,
         }
     }
 
-    /// Whether the client can be sent away before the stream is over: it has a cursor by then, and its
-    /// revision knows what to do (SSE-4, SSE-5).
-    pub(super) fn may_close_early(&self) -> bool {
-        let has_cursor = self.is_post() || self.resumed.is_some();
-        has_cursor && self.era.allows_early_close() && self.is_mcp() && !self.is_initialize()
-    }
-
-    fn greeting(&self, stream: StreamKey) -> Greeting {
-        // SSE-3: to clients that know it, and not before they have said so.
-        let is_primed =
-            self.is_post() && self.era.allows_priming() && self.is_mcp() && !self.is_initialize();
-        if is_primed || self.resumed.is_some() {
-            return Greeting::Cursor {
-                id: EventId::new(stream, 0),
-                form: self.cursor_form(),
-                retry: None,
-            };
-        }
-        Greeting::Comment
+    /// Whether a client with a cursor can be sent away before the stream is over (SSE-4, SSE-5).
+    pub(super) fn may_close_early(&self, is_mcp: bool) -> bool {
+        is_mcp && self.era.allows_early_close()
     }
 
     /// Makes the response one that can be resumed, if it is an event stream.
@@ -226,15 +220,26 @@ impl Asked {
         T: EventStore,
     {
         let Shared { store, hub } = shared;
-        let owner = self.owner_of(response);
-        let about = About {
-            is_get: self.method == Asks::Get,
-            is_mcp: self.is_mcp(),
-        };
-        let expect = if about.is_get {
-            Expect::default()
+        let what = self.what();
+        let owner = self.owner_of(&what, response);
+        // SSE-3: to clients that know it, and not before they have said so.
+        let is_primed =
+            self.is_post() && self.era.allows_priming() && what.is_mcp && !what.is_initialize;
+        let has_cursor = is_primed || self.resumed.is_some();
+        let greeting = if has_cursor {
+            Greeting::Cursor {
+                id: EventId::new(key, 0),
+                form: self.cursor_form(what.is_mcp),
+                retry: None,
+            }
         } else {
-            Expect::of(self.message.as_ref())
+            Greeting::Comment
+        };
+        let may_close_early = has_cursor && self.may_close_early(what.is_mcp);
+        let What { is_mcp, expect, .. } = what;
+        let about = About {
+            is_get: self.is_get(),
+            is_mcp,
         };
         let open = store.open(key, owner, about.encode(&expect));
         let options = Options {
@@ -244,19 +249,18 @@ impl Asked {
         let record = Recorder::<T>::new(key, open);
         let producer = Producer::new(body, record, about, expect, options);
         let producer: Pin<Box<dyn Produce>> = Box::pin(producer);
-        let greeting = self.greeting(key);
         let stream = Stream::new(
             key,
             owner,
             about,
-            self.may_close_early(),
+            may_close_early,
             Arc::clone(hub),
             runtime,
             producer,
         );
         let mut subscriber = Subscriber::new(stream, 0, greeting);
         if let Some(first) = self.resumed {
-            subscriber = subscriber.with_first(first);
+            subscriber = subscriber.with_first(*first);
         }
         subscriber
     }

@@ -154,7 +154,8 @@ where
                     match read {
                         Ok(body) => {
                             message::note(&mut parts, body.clone());
-                            let asked = Asked::new(&parts);
+                            let asked =
+                                Asked::new(&parts.method, &parts.headers, &parts.extensions);
                             if asked.misplaces_cursor(&parts.headers) {
                                 State::Refused {
                                     refusal: Some(resume::misplaced()),
@@ -232,7 +233,7 @@ where
         Verdict::NothingMore => return Ok(resume::nothing_more()),
         Verdict::Anew(first) => {
             request.headers_mut().remove(LAST_EVENT_ID);
-            asked.resumed = Some(first);
+            asked.resumed = Some(Box::new(first));
             return Err(State::Calling {
                 call: service.call(request),
                 asked: Some(asked),

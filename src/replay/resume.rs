@@ -39,12 +39,13 @@ pub(super) struct Claim {
 
 impl Claim {
     pub(super) fn new(id: EventId, asked: &Asked) -> Self {
+        let is_mcp = asked.is_mcp();
         Self {
             id,
             owner: asked.owner(),
-            is_mcp: asked.is_mcp(),
-            form: asked.cursor_form(),
-            may_close_early: asked.may_close_early(),
+            is_mcp,
+            form: asked.cursor_form(is_mcp),
+            may_close_early: asked.may_close_early(is_mcp),
         }
     }
 }

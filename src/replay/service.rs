@@ -94,17 +94,16 @@ where
             let arrival = Arrival::new(body, LIMITS, parts.version);
             return ResponseFuture::reading(arrival, parts, self.take_ready(), shared);
         }
-        let (parts, body) = request.into_parts();
-        let asked = Asked::new(&parts);
-        if asked.misplaces_cursor(&parts.headers) {
+        let headers = request.headers();
+        let asked = Asked::new(request.method(), headers, request.extensions());
+        if asked.misplaces_cursor(headers) {
             return ResponseFuture::refused(resume::misplaced(), shared);
         }
         let cursor = if asked.is_get() && asked.era.has_event_ids() {
-            Cursor::of(&parts.headers)
+            Cursor::of(headers)
         } else {
             Cursor::Absent
         };
-        let request = Request::from_parts(parts, body);
         match cursor {
             Cursor::Absent => {}
             Cursor::Invalid => {
