@@ -7,9 +7,10 @@ const TURNS: usize = 32;
 
 /// Goes on reading a stream whose client is gone, until it ends, or a client takes it over.
 pub(super) async fn drain(stream: Arc<Stream>, generation: u32) {
+    let alone = Alone { stream, generation };
     poll_fn(|cx| {
         for _ in 0..TURNS {
-            match stream.poll_alone(generation, cx) {
+            match alone.stream.poll_alone(generation, cx) {
                 Poll::Ready(true) => {}
                 Poll::Ready(false) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
@@ -20,4 +21,18 @@ pub(super) async fn drain(stream: Arc<Stream>, generation: u32) {
         Poll::Pending
     })
     .await;
+}
+
+/// The task's hold on a stream. A stream that it still drives when it is dropped has nobody left: its
+/// body has panicked (C54), or the runtime shuts down.
+struct Alone {
+    stream: Arc<Stream>,
+    generation: u32,
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        let Self { stream, generation } = self;
+        stream.release(*generation);
+    }
 }

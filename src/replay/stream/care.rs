@@ -117,6 +117,14 @@ impl Stream {
         Poll::Ready(goes_on)
     }
 
+    /// The task that drove the stream alone is gone: ends the stream, unless it waits to be resumed, or
+    /// somebody else drives it.
+    pub(in crate::replay) fn release(&self, generation: u32) {
+        if self.state() != StreamState::Suspended {
+            self.abandon(generation);
+        }
+    }
+
     fn is_worth_draining(&self, generation: u32) -> bool {
         let state = self.lock();
         let Some(producer) = state
