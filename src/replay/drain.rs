@@ -1,6 +1,11 @@
-use std::{future::poll_fn, sync::Arc, task::Poll};
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::{Poll, ready},
+};
 
-use super::stream::Stream;
+use super::{stream::Stream, subscriber::LINGER};
+use crate::deadline::Deadline;
 
 /// How many frames one stream may take before others have their turn.
 const TURNS: usize = 32;
@@ -8,11 +13,17 @@ const TURNS: usize = 32;
 /// Goes on reading a stream whose client is gone, until it ends, or a client takes it over.
 pub(super) async fn drain(stream: Arc<Stream>, generation: u32) {
     let alone = Alone { stream, generation };
+    let mut linger = None;
     poll_fn(|cx| {
         for _ in 0..TURNS {
             match alone.stream.poll_alone(generation, cx) {
                 Poll::Ready(true) => {}
                 Poll::Ready(false) => return Poll::Ready(()),
+                Poll::Pending if alone.stream.is_answered() => {
+                    let linger = linger.get_or_insert_with(|| Box::pin(Deadline::new()));
+                    ready!(linger.as_mut().poll(LINGER, cx));
+                    return Poll::Ready(());
+                }
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -24,7 +35,8 @@ pub(super) async fn drain(stream: Arc<Stream>, generation: u32) {
 }
 
 /// The task's hold on a stream. A stream that it still drives when it is dropped has nobody left: its
-/// body has panicked (C54), or the runtime shuts down.
+/// last response was all that was worth waiting for, its body has panicked (C54), or the runtime
+/// shuts down.
 struct Alone {
     stream: Arc<Stream>,
     generation: u32,

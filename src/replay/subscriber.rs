@@ -63,7 +63,7 @@ enum Phase {
 }
 
 /// How long the end of a body is waited for when its last response is there.
-const LINGER: Duration = Duration::from_secs(1);
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 /// The hold of a client on a stream; lets go of it when dropped.
 struct Attachment {
