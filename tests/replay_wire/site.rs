@@ -178,6 +178,13 @@ impl Site {
         }
     }
 
+    /// Waits until all but so many connections are gone.
+    pub(crate) async fn left_open(&self, open: usize) {
+        let mut connections = self.connections.subscribe();
+        let left = connections.wait_for(|all| all.open == open);
+        left.await.expect("the site is there");
+    }
+
     /// How many connections are open.
     pub(crate) fn open(&self) -> usize {
         self.connections.borrow().open
