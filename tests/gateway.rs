@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
+
 /// A gateway process that does not outlive its test.
 struct Gateway {
     child: Child,
@@ -65,6 +67,53 @@ impl Gateway {
         answer
     }
 
+    /// POSTs a message of 2025-11-25, and leaves the connection open.
+    fn post(&self, fields: &str, body: &str) -> BufReader<TcpStream> {
+        let mut stream = self.connect();
+        let request = format!(
+            "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2025-11-25\r\n\
+             {fields}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).expect("sent");
+        BufReader::new(stream)
+    }
+
+    /// Opens a session, and returns the header field that names it.
+    fn initialize(&self) -> String {
+        const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"raw","version":"1"}}}"#;
+        const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+
+        let head = read_until(&mut self.post("", INITIALIZE), "mcp-session-id: ");
+        let session = format!("{}\r\n", head.lines().last().expect("a line"));
+        read_until(&mut self.post(&session, INITIALIZED), "HTTP/1.1 202");
+        session
+    }
+
+    /// Calls the demo's `count`; it waits at `gate` after its first step, unless that is `none`.
+    fn count(&self, session: &str, steps: u32, gate: &str) -> BufReader<TcpStream> {
+        let gate = match gate {
+            "none" => String::new(),
+            gate => format!(r#","gate":"{gate}""#),
+        };
+        let call = format!(
+            r#"{{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{{"name":"count","arguments":{{"steps":{steps}{gate}}},"_meta":{{"progressToken":"p"}}}}}}"#
+        );
+        self.post(session, &call)
+    }
+
+    /// Opens the GET stream of a session.
+    fn listen(&self, session: &str) -> BufReader<TcpStream> {
+        let mut stream = self.connect();
+        let request = format!(
+            "GET /mcp HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\
+             MCP-Protocol-Version: 2025-11-25\r\n{session}\r\n"
+        );
+        stream.write_all(request.as_bytes()).expect("sent");
+        BufReader::new(stream)
+    }
+
     fn terminate(&self) {
         let status = Command::new("sh")
             .args(["-c", &format!("kill -TERM {}", self.child.id())])
@@ -78,6 +127,19 @@ impl Gateway {
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest).expect("readable");
         (rest, self.child.wait().expect("it was started"))
+    }
+}
+
+/// Reads lines up to one that has `needle` in it, and returns them all.
+fn read_until(stream: &mut BufReader<TcpStream>, needle: &str) -> String {
+    let mut text = String::new();
+    loop {
+        let start = text.len();
+        let read = stream.read_line(&mut text).expect("readable");
+        assert_ne!(read, 0, "no {needle:?} in {text}");
+        if text[start..].contains(needle) {
+            return text;
+        }
     }
 }
 
@@ -157,6 +219,44 @@ fn sigterm_stops_it_cleanly_with_a_stream_open() {
     assert!(printed.ends_with("stopped\n"), "{printed}");
 }
 
+/// A call that nobody lets go on, and a GET stream that has no end, used the whole grace period up.
+#[test]
+fn sigterm_sends_the_clients_of_open_streams_away_c63() {
+    const SESSIONS: usize = 40;
+
+    let gateway = Gateway::start(&["--shutdown-grace", "60"]);
+    let mut streams = Vec::new();
+    for session in 0..SESSIONS {
+        let name = gateway.initialize();
+        let mut count = gateway.count(&name, 2, &session.to_string());
+        read_until(&mut count, "step 1 of 2");
+        let mut listen = gateway.listen(&name);
+        read_until(&mut listen, "text/event-stream");
+        streams.extend([count, listen]);
+    }
+
+    gateway.terminate();
+    let terminated = Instant::now();
+    for mut stream in streams {
+        let mut rest = String::new();
+        stream.read_to_string(&mut rest).expect("a clean end");
+        // Behind what the demo says about it at the start of its streams.
+        let (_, retry) = rest.rsplit_once("retry: ").expect("a time to come back");
+        let (retry, end) = retry.split_once('\n').expect("a whole line");
+        let retry: u64 = retry.parse().expect("milliseconds");
+        assert!((1000..=2000).contains(&retry), "{retry}");
+        assert_eq!(
+            end, "\n\r\n0\r\n\r\n",
+            "a whole block, and the end of the body"
+        );
+    }
+    let (printed, status) = gateway.finish();
+    let took = terminated.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(status.success(), "{status}");
+    assert!(printed.ends_with("stopped\n"), "{printed}");
+}
+
 #[test]
 fn other_sites_are_refused_although_they_reach_loopback_b44_b45() {
     let gateway = Gateway::start(&["--upstream", "http://127.0.0.1:9/mcp"]);
@@ -221,14 +321,13 @@ fn grace_period_ends_what_does_not_end_itself() {
 }
 
 #[test]
-fn flags_of_layers_to_come_are_refused_by_name() {
+fn flags_of_layers_to_come_and_senseless_values_are_refused_by_name() {
     for (flags, needle) in [
         (&["--token", "t=alice"][..], "--token is not there yet"),
         (&["--jwks", "keys.json"], "--jwks is not there yet"),
         (&["--rate", "5/s"], "--rate is not there yet"),
         (&["--rules", "r.json"], "--rules is not there yet"),
         (&["--allow-origin", "https://a"], "--allow-origin is not"),
-        (&["--retain-events", "9"], "--retain-events is not there"),
         (&["--insecure-no-auth"], "--insecure-no-auth is not there"),
         (&["--admin", "127.0.0.1:9090"], "--admin is not there yet"),
         (&["--store", "redis://x"], "--store is not there yet"),
@@ -240,6 +339,15 @@ fn flags_of_layers_to_come_are_refused_by_name() {
         (&["--upstream", "https://a/mcp"], "scheme must be http"),
         (&["--upstream", "/mcp"], "must be an absolute URL"),
         (&["--workers", "0"], "--workers"),
+        (&["--retain-events", "0"], "--retain-events"),
+        (&["--retain-bytes", "0"], "expected 1 to 4294967295"),
+        (
+            &["--retain-bytes", "4294967296"],
+            "expected 1 to 4294967295",
+        ),
+        (&["--retain-bytes", "1MiB"], "--retain-bytes"),
+        (&["--retain-for", "0"], "expected 1 to 946080000"),
+        (&["--retain-for", "946080001"], "--retain-for"),
         (&["--keep-alive", "0"], "--keep-alive"),
         (&["--keep-alive", "40000"], "--keep-alive"),
         (
@@ -253,6 +361,25 @@ fn flags_of_layers_to_come_are_refused_by_name() {
         assert!(!output.status.success(), "{flags:?} was accepted");
         assert!(error.contains(needle), "{flags:?}: {error}");
     }
+}
+
+#[test]
+fn replay_window_can_be_set() {
+    let gateway = Gateway::start(&[
+        "--retain-events",
+        "1",
+        "--retain-bytes",
+        "4294967295",
+        "--retain-for",
+        "946080000",
+        "--keep-alive",
+        "1",
+    ]);
+    let session = gateway.initialize();
+    let mut count = gateway.count(&session, 3, "none");
+    read_until(&mut count, "counted to 3");
+    gateway.terminate();
+    assert!(gateway.finish().1.success());
 }
 
 #[test]

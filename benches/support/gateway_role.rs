@@ -6,7 +6,6 @@ use std::time::Duration;
 use http::Uri;
 use shadowcat::message::MessageLayer;
 use shadowcat::proxy::ReverseProxy;
-use shadowcat::replay::ReplayLayer;
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 
@@ -26,13 +25,7 @@ const OPTIONS: serve::Options = serve::Options {
 
 /// Serves the gateway on `listener` in front of `upstream`.
 pub(crate) async fn replaying(listener: TcpListener, upstream: Uri) -> Result<()> {
-    let proxy = ReverseProxy::builder(&upstream)?
-        .with_tcp_keep_alive(OPTIONS.keep_alive)
-        .build();
-    let mcp = ServiceBuilder::new()
-        .layer(MessageLayer::new())
-        .layer(ReplayLayer::default())
-        .service(proxy);
+    let (mcp, _) = stack::mcp(&upstream, stack::Window::DEFAULT, OPTIONS.keep_alive)?;
     let routes = stack::Routes::new(mcp);
     Ok(serve::serve(listener, routes, OPTIONS, future::pending()).await?)
 }

@@ -12,6 +12,8 @@ use std::{
 use clap::Parser;
 use http::Uri;
 
+use super::stack;
+
 /// An MCP gateway: Tower layers in front of an MCP server.
 #[derive(Debug, Parser)]
 #[command(name = "gateway", disable_version_flag = true)]
@@ -32,11 +34,24 @@ pub(crate) struct Args {
     #[arg(long, value_name = "live-first", default_value = "live-first")]
     durability: String,
 
-    /// Silence after which TCP probes a connection, 1 to 32767
+    /// Events kept per stream, for clients that come back
+    #[arg(long, value_name = "N", default_value_t = stack::Window::DEFAULT.events)]
+    retain_events: NonZeroUsize,
+
+    /// Bytes kept per stream; one event is always kept
+    #[arg(long, value_name = "N", default_value_t = stack::Window::DEFAULT.bytes, value_parser = bytes)]
+    retain_bytes: usize,
+
+    /// How long a stream goes on without its client, and is kept after its end
+    #[arg(long, value_name = "SECS", default_value = "300", value_parser = retention)]
+    retain_for: Duration,
+
+    /// Silence after which a stream's client is sent a comment, and TCP probes a connection; 1 to
+    /// 32767
     #[arg(long, value_name = "SECS", default_value = "15", value_parser = probe_seconds)]
     pub(crate) keep_alive: Duration,
 
-    /// How long open connections may go on after SIGTERM or Ctrl-C
+    /// How long calls that cannot be resumed may go on after SIGTERM or Ctrl-C
     #[arg(long, value_name = "SECS", default_value = "10", value_parser = seconds)]
     pub(crate) shutdown_grace: Duration,
 
@@ -76,18 +91,21 @@ struct Later {
     #[arg(long, hide = true)]
     allow_host: Vec<String>,
     #[arg(long, hide = true)]
-    retain_events: Option<String>,
-    #[arg(long, hide = true)]
-    retain_bytes: Option<String>,
-    #[arg(long, hide = true)]
-    retain_for: Option<String>,
-    #[arg(long, hide = true)]
     insecure_no_auth: bool,
     #[arg(long, hide = true)]
     admin_token: Option<String>,
 }
 
 impl Args {
+    /// What is kept of each stream.
+    pub(crate) const fn window(&self) -> stack::Window {
+        stack::Window {
+            events: self.retain_events,
+            bytes: self.retain_bytes,
+            time: self.retain_for,
+        }
+    }
+
     /// What this gateway cannot do yet, or must not do.
     pub(crate) fn check(&self) -> Result<(), String> {
         let Later {
@@ -101,9 +119,6 @@ impl Args {
             rules,
             allow_origin,
             allow_host,
-            retain_events,
-            retain_bytes,
-            retain_for,
             insecure_no_auth,
             admin_token,
         } = &self.later;
@@ -118,9 +133,6 @@ impl Args {
             ("--rules", rules.is_some(), "interceptor"),
             ("--allow-origin", !allow_origin.is_empty(), "origin"),
             ("--allow-host", !allow_host.is_empty(), "origin"),
-            ("--retain-events", retain_events.is_some(), "replay"),
-            ("--retain-bytes", retain_bytes.is_some(), "replay"),
-            ("--retain-for", retain_for.is_some(), "replay"),
             ("--insecure-no-auth", *insecure_no_auth, "auth"),
             ("--admin-token", admin_token.is_some(), "admin"),
             ("--admin", self.admin != "off", "admin"),
@@ -143,6 +155,30 @@ impl Args {
             ));
         }
         Ok(())
+    }
+}
+
+/// The most that one stream may keep: an event's place in its log has 32 bits.
+const MAX_RETAIN_BYTES: u64 = u32::MAX as u64;
+
+/// Zero would keep one event all the same.
+fn bytes(text: &str) -> Result<usize, String> {
+    let bytes = text
+        .parse()
+        .ok()
+        .filter(|bytes| (1..=MAX_RETAIN_BYTES).contains(bytes));
+    bytes
+        .and_then(|bytes| usize::try_from(bytes).ok())
+        .ok_or_else(|| format!("expected 1 to {MAX_RETAIN_BYTES}"))
+}
+
+/// Zero would give out event ids that nobody can come back with.
+fn retention(text: &str) -> Result<Duration, String> {
+    /// Thirty years, which every clock can add.
+    const MAX: u64 = 30 * 365 * 24 * 60 * 60;
+    match text.parse() {
+        Ok(seconds @ 1..=MAX) => Ok(Duration::from_secs(seconds)),
+        _ => Err(format!("expected 1 to {MAX}")),
     }
 }
 

@@ -6,20 +6,24 @@
 //! ```
 //!
 //! Without `--upstream` it proxies to a demo MCP server in its own process; `demo.rs` lists that
-//! server's tools. `--help` lists the flags. Stops cleanly on SIGTERM and Ctrl-C; a second signal
-//! stops it at once.
+//! server's tools. `--help` lists the flags. Stops cleanly on SIGTERM and Ctrl-C: the clients of
+//! streams that can be resumed are told to come back, and other calls get their answers. A second
+//! signal stops it at once.
 
 mod args;
 mod demo;
 mod serve;
 mod stack;
 
-use std::{error::Error, io::Write, process::ExitCode};
+use std::{error::Error, io::Write, process::ExitCode, time::Duration};
 
 use args::Args;
 use clap::Parser;
 use http::Uri;
 use tokio::{net::TcpListener, runtime, sync::watch};
+
+/// When clients of open streams come back after a stop, at the earliest.
+const COME_BACK_AFTER: Duration = Duration::from_secs(1);
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -70,7 +74,7 @@ async fn run(args: &Args) -> Result<()> {
             (url.parse::<Uri>()?, Some((demo, stop)))
         }
     };
-    let mcp = stack::mcp(&upstream, args.keep_alive)
+    let (mcp, streams) = stack::mcp(&upstream, args.window(), args.keep_alive)
         .map_err(|error| format!("--upstream {upstream}: {error}"))?;
 
     say(&format!("listening on http://{addr}/mcp"));
@@ -81,7 +85,13 @@ async fn run(args: &Args) -> Result<()> {
         keep_alive: args.keep_alive,
         grace: args.shutdown_grace,
     };
-    serve::serve(listener, stack::Routes::new(mcp), options, until(stopped)).await?;
+    let stop = async {
+        until(stopped).await;
+        // Their clients are told to come back, to whoever listens here by then. Without this, a
+        // stream that has no end would use the whole grace period up.
+        streams.end_all(COME_BACK_AFTER);
+    };
+    serve::serve(listener, stack::Routes::new(mcp), options, stop).await?;
     if let Some((demo, stop)) = demo {
         stop.send_replace(true);
         demo.await??;

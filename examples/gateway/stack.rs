@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     net::{Ipv4Addr, Ipv6Addr},
+    num::NonZeroUsize,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -19,20 +20,66 @@ use shadowcat::{
     body::{RequestBody, ResponseBody},
     message::{MessageLayer, ReadMessage},
     proxy::{ReverseProxy, UpstreamUrlError},
+    replay::{Replay, ReplayHandle, ReplayLayer},
+    store::MemoryStore,
 };
 use tower::{Service, ServiceBuilder};
 
 /// The stack of `/mcp`, outermost layer first.
-pub(crate) type Mcp = ReadMessage<ReverseProxy<RequestBody<Incoming>>>;
+pub(crate) type Mcp = ReadMessage<Replay<ReverseProxy<RequestBody<Incoming>>, Store>>;
 
-pub(crate) fn mcp(upstream: &Uri, keep_alive: Duration) -> Result<Mcp, UpstreamUrlError> {
+/// Where events are kept.
+pub(crate) type Store = MemoryStore;
+
+/// What is kept of a stream, for a client that comes back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    pub(crate) events: NonZeroUsize,
+    pub(crate) bytes: usize,
+    /// How long a stream goes on without its client, and is kept after its end.
+    pub(crate) time: Duration,
+}
+
+impl Window {
+    pub(crate) const DEFAULT: Self = Self {
+        events: MemoryStore::DEFAULT_MAX_EVENTS,
+        bytes: MemoryStore::DEFAULT_MAX_BYTES,
+        time: ReplayLayer::DEFAULT_MAX_DETACHED_FOR,
+    };
+
+    fn store(self) -> Store {
+        // One stream may use its window up, also where that is more than the streams of one client,
+        // or all streams, take by default.
+        let room = |default: usize| default.max(self.bytes.saturating_mul(2));
+        MemoryStore::new()
+            .with_max_events(self.events)
+            .with_max_bytes(self.bytes)
+            .with_max_owner_bytes(room(MemoryStore::DEFAULT_MAX_OWNER_BYTES))
+            .with_max_total_bytes(room(MemoryStore::DEFAULT_MAX_TOTAL_BYTES))
+            .with_retain_for(self.time)
+    }
+}
+
+/// The stack in front of `upstream`, and what ends its streams.
+pub(crate) fn mcp(
+    upstream: &Uri,
+    window: Window,
+    keep_alive: Duration,
+) -> Result<(Mcp, ReplayHandle), UpstreamUrlError> {
     let proxy = ReverseProxy::builder(upstream)?
         .with_tcp_keep_alive(keep_alive)
         .build();
-    Ok(ServiceBuilder::new()
+    let replay = ReplayLayer::new(window.store())
+        .with_max_detached_for(window.time)
+        .with_keep_alive(Some(keep_alive));
+    let streams = replay.handle();
+    let mcp = ServiceBuilder::new()
         // Reads each body once, with a limit and a deadline, for all layers inside.
         .layer(MessageLayer::new())
-        .service(proxy))
+        // Makes the upstream's event streams resumable, which it need not know of.
+        .layer(replay)
+        .service(proxy);
+    Ok((mcp, streams))
 }
 
 /// `/mcp` and `/healthz`; nothing else reaches the upstream (PRX-13).

@@ -28,7 +28,8 @@ pub(crate) async fn endpoint() -> Endpoint {
         keep_alive: Duration::from_secs(15),
         grace: Duration::from_secs(1),
     };
-    let mcp = stack::mcp(&upstream, options.keep_alive).expect("a usable upstream");
+    let window = stack::Window::DEFAULT;
+    let (mcp, _) = stack::mcp(&upstream, window, options.keep_alive).expect("a usable upstream");
     tokio::spawn(serve::serve(
         listener,
         stack::Routes::new(mcp),
