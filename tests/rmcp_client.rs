@@ -14,8 +14,9 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use self::support::client::{Client, Heard, text};
+use self::support::endpoint::endpoint;
 use self::support::tap::{self, Tap};
-use self::support::{endpoint, raw, within_limit};
+use self::support::{raw, within_limit};
 
 const TOOLS: [&str; 6] = ["ask", "count", "echo", "hang_up", "notify", "release"];
 

@@ -1,5 +1,8 @@
 //! rmcp's client as its users get it, with a handler that keeps what the server says unasked.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use rmcp::model::{
     CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, ElicitRequestParams,
     ElicitResult, ElicitationAction, ErrorData, Implementation, ProgressNotificationParam,
@@ -7,6 +10,8 @@ use rmcp::model::{
 };
 use rmcp::service::{NotificationContext, RequestContext, RunningService, ServiceError};
 use rmcp::transport::StreamableHttpClientTransport;
+use rmcp::transport::common::client_side_sse::FixedInterval;
+use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use rmcp::{ClientHandler, ClientLifecycleMode, ClientServiceExt, RoleClient};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, mpsc};
@@ -67,7 +72,12 @@ impl Client {
             protocol_version,
             heard: tx,
         };
-        let transport = StreamableHttpClientTransport::from_uri(url);
+        // As it comes, but for the second that it waits before it comes back to a stream that ended.
+        let mut config = StreamableHttpClientTransportConfig::with_uri(url);
+        let mut retry = FixedInterval::default();
+        retry.duration = Duration::from_millis(1);
+        config.retry_config = Arc::new(retry);
+        let transport = StreamableHttpClientTransport::from_config(config);
         let service = handler.serve_with_lifecycle(transport, lifecycle).await;
         Self {
             service: service.expect("the client connects"),

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use shadowcat::replay::ReplayHandle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -13,23 +14,52 @@ use super::{demo, serve, stack};
 pub(crate) struct Endpoint {
     pub(crate) url: String,
     pub(crate) address: SocketAddr,
+    /// The gateway's streams.
+    pub(crate) streams: ReplayHandle,
+    _demo: Option<Demo>,
+    _alive: watch::Sender<()>,
+}
+
+/// The example's demo server, alone; dropping it shuts it down.
+#[derive(Debug)]
+pub(crate) struct Demo {
+    pub(crate) url: String,
+    pub(crate) address: SocketAddr,
     _alive: watch::Sender<()>,
 }
 
 /// Starts what the tests talk to: the gateway of the example, in front of its demo server.
 pub(crate) async fn endpoint() -> Endpoint {
-    let (alive, dropped) = watch::channel(());
-    let (demo_listener, demo) = bind().await;
-    tokio::spawn(demo::serve(demo_listener, closed(dropped.clone())));
+    let demo = demo_server().await;
+    let endpoint = gateway(&demo.url).await;
+    Endpoint {
+        _demo: Some(demo),
+        ..endpoint
+    }
+}
 
+pub(crate) async fn demo_server() -> Demo {
+    let (alive, dropped) = watch::channel(());
     let (listener, address) = bind().await;
-    let upstream = format!("http://{demo}/mcp").parse().expect("a URL");
+    tokio::spawn(demo::serve(listener, closed(dropped)));
+    Demo {
+        url: format!("http://{address}/mcp"),
+        address,
+        _alive: alive,
+    }
+}
+
+/// Starts the gateway of the example in front of `upstream`.
+pub(crate) async fn gateway(upstream: &str) -> Endpoint {
+    let (alive, dropped) = watch::channel(());
+    let (listener, address) = bind().await;
+    let upstream = upstream.parse().expect("a URL");
     let options = serve::Options {
         keep_alive: Duration::from_secs(15),
         grace: Duration::from_secs(1),
     };
-    let window = stack::Window::DEFAULT;
-    let (mcp, _) = stack::mcp(&upstream, window, options.keep_alive).expect("a usable upstream");
+    let (mcp, streams) = stack::mcp(&upstream, stack::Window::DEFAULT, options.keep_alive)
+        .expect("a usable upstream");
     tokio::spawn(serve::serve(
         listener,
         stack::Routes::new(mcp),
@@ -39,7 +69,21 @@ pub(crate) async fn endpoint() -> Endpoint {
     Endpoint {
         url: format!("http://{address}/mcp"),
         address,
+        streams,
+        _demo: None,
         _alive: alive,
+    }
+}
+
+impl Endpoint {
+    /// Returns once the gateway's streams are as they should be.
+    ///
+    /// Nothing tells a test when a stream changes hands, so this looks each time something has
+    /// happened in the runtime.
+    pub(crate) async fn streams_are(&self, are: impl Fn(&ReplayHandle) -> bool) {
+        while !are(&self.streams) {
+            tokio::task::yield_now().await;
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 pub(crate) mod client;
 #[path = "../../examples/gateway/demo.rs"]
 mod demo;
-mod endpoint;
+pub(crate) mod endpoint;
 pub(crate) mod raw;
 #[path = "../../examples/gateway/serve.rs"]
 mod serve;
@@ -16,8 +16,6 @@ pub(crate) mod tap;
 
 use std::future::Future;
 use std::time::Duration;
-
-pub(crate) use self::endpoint::endpoint;
 
 /// Fails a test that hangs. No test waits for this time to pass.
 ///
