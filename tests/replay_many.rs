@@ -107,6 +107,8 @@ fn say(upstream: Upstream, script: &[String]) {
     for said in script {
         upstream.say(said.clone());
     }
+    // The end of the body.
+    drop(upstream);
 }
 
 async fn many<R: Reach>(reach: R, site: Site, streams: usize) {

@@ -21,15 +21,15 @@ use shadowcat::{
     message::{MessageLayer, ReadMessage},
     proxy::{ReverseProxy, UpstreamUrlError},
     replay::{Replay, ReplayHandle, ReplayLayer},
-    store::MemoryStore,
+    store::{MemoryStore, erased::ErasedStore},
 };
 use tower::{Service, ServiceBuilder};
 
 /// The stack of `/mcp`, outermost layer first.
 pub(crate) type Mcp = ReadMessage<Replay<ReverseProxy<RequestBody<Incoming>>, Store>>;
 
-/// Where events are kept.
-pub(crate) type Store = MemoryStore;
+/// Where events are kept: chosen at run time.
+pub(crate) type Store = ErasedStore;
 
 /// What is kept of a stream, for a client that comes back.
 #[derive(Clone, Copy, Debug)]
@@ -51,12 +51,13 @@ impl Window {
         // One stream may use its window up, also where that is more than the streams of one client,
         // or all streams, take by default.
         let room = |default: usize| default.max(self.bytes.saturating_mul(2));
-        MemoryStore::new()
+        let memory = MemoryStore::new()
             .with_max_events(self.events)
             .with_max_bytes(self.bytes)
             .with_max_owner_bytes(room(MemoryStore::DEFAULT_MAX_OWNER_BYTES))
             .with_max_total_bytes(room(MemoryStore::DEFAULT_MAX_TOTAL_BYTES))
-            .with_retain_for(self.time)
+            .with_retain_for(self.time);
+        ErasedStore::new(memory)
     }
 }
 
