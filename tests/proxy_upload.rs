@@ -12,7 +12,7 @@ use shadowcat::proxy::{ResponseFuture, ReverseProxy, UpstreamBody};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
 
-use scripted::{Front, ScriptedPeer, builder, guarded, post, proxy};
+use scripted::{Front, ScriptedPeer, builder, guarded, post, proxy, settle};
 
 const ACCEPTED: &str = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
 
@@ -34,7 +34,8 @@ async fn accepted_upload_reaches_the_upstream_whole_c15() {
         assert_eq!(gauges.in_flight(), 0);
         assert_eq!(upstream.read(LEN).await.len(), LEN);
 
-        // And then the connection is as good as any.
+        // And then the connection is as good as any, once its task has had another turn.
+        settle().await;
         let call = tokio::spawn(service.oneshot(post("{}")));
         upstream.read_message().await;
         upstream.write(ACCEPTED).await;

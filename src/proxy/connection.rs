@@ -206,9 +206,15 @@ where
     /// Ready with true when the exchange is over in both directions and the next may begin, with
     /// false when the connection is over.
     fn poll_free(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        // The end of the framing, or a close, may be there but unread.
-        if !self.sender.is_ready() && self.drive(cx).is_ready() {
-            return Poll::Ready(false);
+        // The end of the framing, or a close, may be there but unread. And hyper may find out that it
+        // is free only when it is asked once more after its last write, for which nobody wakes it.
+        for _ in 0..2 {
+            if self.sender.is_ready() {
+                return Poll::Ready(true);
+            }
+            if self.drive(cx).is_ready() {
+                return Poll::Ready(false);
+            }
         }
         if self.sender.is_ready() {
             Poll::Ready(true)
