@@ -177,7 +177,7 @@ where
                     let response = ready!(call.poll(cx))?;
                     let asked = asked.take().expect("polled after completion");
                     if let Some(owner) = asked.ended_session(response.status()) {
-                        purge(shared, &owner, cx);
+                        purge(shared, owner, cx);
                     }
                     return Poll::Ready(Ok(asked.respond(response, shared)));
                 }
@@ -281,12 +281,16 @@ where
 }
 
 /// Ends the streams of a session that is over, and forgets what they said (RPL-10).
-fn purge<T: EventStore>(shared: &Shared<T>, owner: &Owner, cx: &mut Context<'_>) {
-    for stream in shared.hub.streams_of(owner) {
+///
+/// The store may take its time; until it is done, nobody resumes them.
+fn purge<T: EventStore>(shared: &Shared<T>, owner: Owner, cx: &mut Context<'_>) {
+    for stream in shared.hub.purge(&owner) {
         stream.terminate();
     }
-    let mut purge = shared.store.purge(*owner);
-    let tell = |purged| {
+    let mut purge = shared.store.purge(owner);
+    let hub = Arc::clone(&shared.hub);
+    let tell = move |purged| {
+        hub.purged(&owner);
         if let Err(error) = purged {
             tracing::warn!(%error, "the streams of a session that is over are not forgotten");
         }

@@ -33,6 +33,9 @@ struct Table {
     streams: HashMap<StreamKey, Arc<Stream>, BuildHasherDefault<KeyHasher>>,
     /// The detached GET stream of an owner, which a new one has to replace (AMB-7).
     standalone: HashMap<Owner, StreamKey>,
+    /// Whose streams are being forgotten, and how often that was begun.
+    purging: Vec<Owner>,
+    purges: u64,
     /// Whether a task looks after them.
     has_heart: bool,
 }
@@ -169,12 +172,33 @@ impl Hub {
         self.table().streams.values().cloned().collect()
     }
 
-    pub(super) fn streams_of(&self, owner: &Owner) -> Vec<Arc<Stream>> {
+    fn streams_of(&self, owner: &Owner) -> Vec<Arc<Stream>> {
         let table = self.table();
         let all = table.streams.values();
         all.filter(|stream| stream.owner == *owner)
             .cloned()
             .collect()
+    }
+
+    /// Notes that the streams of an owner are to be forgotten, until [`purged`](Self::purged).
+    pub(super) fn purge(&self, owner: &Owner) -> Vec<Arc<Stream>> {
+        let mut table = self.table();
+        table.purges += 1;
+        table.purging.push(*owner);
+        drop(table);
+        self.streams_of(owner)
+    }
+
+    pub(super) fn purged(&self, owner: &Owner) {
+        let mut table = self.table();
+        let at = table.purging.iter().position(|one| one == owner);
+        at.map(|at| table.purging.swap_remove(at));
+    }
+
+    /// How often streams were forgotten; `None` while those of `owner` are.
+    pub(super) fn purges(&self, owner: &Owner) -> Option<u64> {
+        let table = self.table();
+        (!table.purging.contains(owner)).then_some(table.purges)
     }
 
     /// Whether one more stream may go on without a client.

@@ -24,7 +24,7 @@ use crate::{
     jsonrpc::{ErrorObject, code},
     refusal::{Recipient, Refusal},
     sse::EventId,
-    store::{End, EventStore, Owner, Page, StoreErrorKind},
+    store::{End, EventStore, Owner, Page, StoreError, StoreErrorKind},
 };
 
 /// Who wants to go on where.
@@ -71,11 +71,29 @@ pub(super) enum Verdict {
 pub(super) async fn resume<T: EventStore>(shared: Arc<Shared<T>>, claim: Claim) -> Verdict {
     let Shared { store, hub } = &*shared;
     let Claim { id, owner, .. } = claim;
-    // Before the log is read: a stream that ends in between is found in the log, whole.
-    let stream = hub.get(&id.stream()).filter(|stream| stream.owner == owner);
-    let read = store
-        .read(id.stream(), owner, id.sequence(), PAGE_BYTES)
-        .await;
+    loop {
+        let Some(purges) = hub.purges(&owner) else {
+            return Verdict::Refused(unknown());
+        };
+        // Before the log is read: a stream that ends in between is found in the log, whole.
+        let stream = hub.get(&id.stream()).filter(|stream| stream.owner == owner);
+        let read = store
+            .read(id.stream(), owner, id.sequence(), PAGE_BYTES)
+            .await;
+        // What was read may have been forgotten meanwhile, and is not for anybody any more (RPL-10).
+        if hub.purges(&owner) == Some(purges) {
+            return judge(&shared, claim, stream, read);
+        }
+    }
+}
+
+fn judge<T: EventStore>(
+    shared: &Shared<T>,
+    claim: Claim,
+    stream: Option<Arc<Stream>>,
+    read: Result<Page, StoreError>,
+) -> Verdict {
+    let id = claim.id;
     let page = match read {
         Ok(page) => page,
         Err(error) if error.kind() == StoreErrorKind::NotFound => {
@@ -101,13 +119,13 @@ pub(super) async fn resume<T: EventStore>(shared: Arc<Shared<T>>, claim: Claim) 
                 theirs,
             };
         }
-        match attach(&shared, claim, page, stream, None) {
+        match attach(shared, claim, page, stream, None) {
             Ok(subscriber) => return Verdict::Attached(Box::new(subscriber)),
             // It has ended meanwhile: the log says how.
-            Err(page) => return from_log(&shared, claim, page),
+            Err(page) => return from_log(shared, claim, page),
         }
     }
-    from_log(&shared, claim, page)
+    from_log(shared, claim, page)
 }
 
 /// Makes the client the driver of a stream that is going on here.
