@@ -355,7 +355,8 @@ where
 
     fn outlives_client(&self) -> bool {
         let is_going_on = matches!(self.phase, Phase::Open | Phase::Failing | Phase::Suspended);
-        is_going_on && self.record.is_open() && !self.is_verbatim
+        // The last response, or the end, may still be on its way into the log.
+        !self.record.is_settled() || is_going_on && self.record.is_open() && !self.is_verbatim
     }
 
     fn is_answered(&self) -> bool {

@@ -2,7 +2,7 @@ use std::{
     future::Future,
     mem,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
@@ -70,6 +70,11 @@ impl<T: EventStore> Recorder<T> {
     /// Whether the stream is in the store, so that somebody can come back to it.
     pub(super) const fn has_begun(&self) -> bool {
         !matches!(self.log, Log::Opening(_) | Log::Broken)
+    }
+
+    /// Whether nothing is being written: dropped now, the log says all that there was to say.
+    pub(super) const fn is_settled(&self) -> bool {
+        self.appending.is_none() && !matches!(self.log, Log::Closing(..))
     }
 
     /// Numbers `event`, adds it to `out`, and begins to record it.
@@ -151,6 +156,8 @@ impl<T: EventStore> Recorder<T> {
             Log::Open(mut writer) => Log::Closing(writer.close(end), writer),
             log => log,
         };
+        // What is ready at once is done at once; whoever waits asks again.
+        let _ = self.poll_closed(&mut Context::from_waker(Waker::noop()));
     }
 
     /// Waits until the log is closed, if it can be.

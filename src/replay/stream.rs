@@ -317,7 +317,9 @@ impl Stream {
         let mut guard = self.lock();
         let state = &mut *guard;
         let producer = state.producer.as_mut()?;
-        if producer.is_answered() || state.is_polling {
+        // While something is still on its way into the log, it has to be driven there.
+        let is_settled = producer.is_answered() && !producer.outlives_client();
+        if is_settled || state.is_polling {
             return None;
         }
         if producer.suspended_at().is_some() {
