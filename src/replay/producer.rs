@@ -283,7 +283,13 @@ where
                     }
                     continue;
                 }
-                Ok(None) => {}
+                Ok(None) => {
+                    if matches!(this.phase, Phase::Failing) {
+                        // Before it is said: whoever hears it may be gone at once.
+                        this.record.close(End::Failed);
+                        *this.phase = Phase::Over(None);
+                    }
+                }
                 Err(error) => {
                     let error = BodyError::new(BodyErrorKind::EventTooLarge, error);
                     self.as_mut().body_over(Some(error));
@@ -298,15 +304,10 @@ where
                 return Poll::Ready(Step::Read(read));
             }
             match this.phase {
-                Phase::Open => {}
+                Phase::Open | Phase::Failing => {}
                 Phase::Answered => {
                     // Nobody waits for this, but it is time to say it.
                     let _ = this.record.poll_closed(cx);
-                }
-                Phase::Failing => {
-                    this.record.close(End::Failed);
-                    *this.phase = Phase::Over(None);
-                    continue;
                 }
                 Phase::Suspended => return Poll::Ready(Step::Suspended),
                 Phase::Over(error) => {
