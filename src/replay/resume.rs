@@ -97,6 +97,12 @@ fn judge<T: EventStore>(
     let page = match read {
         Ok(page) => page,
         Err(error) if error.kind() == StoreErrorKind::NotFound => {
+            // Only the client of a stream that nobody has heard of comes so early.
+            if let Some(stream) = stream.filter(|stream| stream.is_opening())
+                && let Ok(subscriber) = attach(shared, claim, Page::new(1, 0), stream, None)
+            {
+                return Verdict::Attached(Box::new(subscriber));
+            }
             return Verdict::Refused(unknown());
         }
         Err(error) => {

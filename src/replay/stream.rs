@@ -278,6 +278,13 @@ impl Stream {
         self.has_log.load(Relaxed)
     }
 
+    /// Whether the log is still to come.
+    pub(super) fn is_opening(&self) -> bool {
+        let state = self.lock();
+        let producer = state.producer.as_ref();
+        producer.is_some_and(|producer| !producer.has_log() && producer.outlives_client())
+    }
+
     /// What a client is told whose response may be among what is forgotten.
     pub(super) fn forgotten(&self) -> Bytes {
         let state = self.lock();
