@@ -14,7 +14,7 @@ use super::{
     source::Connect,
     synthetic::{self, GapReason},
 };
-use crate::store::{EventStore, StoreErrorKind};
+use crate::store::{EventStore, StoreError, StoreErrorKind};
 
 /// Reads a stream that is over, or that somebody else drives, from its log alone.
 pub(super) struct Tail<T: EventStore> {
@@ -47,6 +47,19 @@ impl<T: EventStore> Tail<T> {
         Step::Data(synthetic::gap(from, Some(floor), GapReason::Evicted))
     }
 
+    fn failed(&mut self, error: StoreError) -> Step {
+        if error.kind() != StoreErrorKind::NotFound {
+            return Step::Failed(BodyError::new(BodyErrorKind::Store, error));
+        }
+        // Forgotten as a whole while it was read. Of a session that is over, nobody gets this far.
+        self.is_over = true;
+        if self.about.awaits_response() {
+            return Step::Data(synthetic::forgotten(self.expect.ids()));
+        }
+        let from = self.pages.after() + 1;
+        Step::Data(synthetic::gap(from, None, GapReason::Evicted))
+    }
+
     fn cut_short(&mut self) -> Step {
         self.is_over = true;
         if self.about.awaits_response() {
@@ -70,7 +83,7 @@ impl<T: EventStore> Produce for Tail<T> {
                 let watched = ready!(Pin::new(watch).poll(cx));
                 self.watching = None;
                 if let Err(error) = watched {
-                    return Poll::Ready(failed(error));
+                    return Poll::Ready(self.failed(error));
                 }
             }
             match ready!(self.pages.poll_read(cx)) {
@@ -86,7 +99,7 @@ impl<T: EventStore> Produce for Tail<T> {
                     }
                     self.is_over = true;
                 }
-                Err(error) => return Poll::Ready(failed(error)),
+                Err(error) => return Poll::Ready(self.failed(error)),
             }
         }
     }
@@ -116,12 +129,4 @@ impl<T: EventStore> Produce for Tail<T> {
     }
 
     fn reopen(self: Pin<&mut Self>, _: Connect) {}
-}
-
-fn failed(error: crate::store::StoreError) -> Step {
-    match error.kind() {
-        // Purged: nothing is ever delivered again (RPL-10).
-        StoreErrorKind::NotFound => Step::Ended,
-        _ => Step::Failed(BodyError::new(BodyErrorKind::Store, error)),
-    }
 }
