@@ -119,7 +119,12 @@ impl Subscriber {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if !self.first.is_empty() {
-            return data(mem::take(&mut self.first));
+            let first = mem::take(&mut self.first);
+            let Attachment { stream, generation } = &self.attachment;
+            // Whoever is fenced sends nothing more (D01).
+            if stream.look(*generation, cx).is_some() {
+                return data(first);
+            }
         }
         if let Phase::Open = self.phase
             && self.backlog.is_some()
