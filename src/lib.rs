@@ -9,6 +9,7 @@
 //!  request ▼                                  response body ▲
 //!  tower-http Trace, Cors
 //!  message::MessageLayer    reads the POST body once → Message, Era    408 413
+//!  replay::ReplayLayer      event ids, event log, Last-Event-ID        400
 //!  proxy::ReverseProxy      or any service of yours                    502 504
 //! ```
 //!
@@ -54,7 +55,9 @@
 //! | module | what it is | feature | default |
 //! |---|---|---|---|
 //! | [`message`] | [`MessageLayer`](message::MessageLayer): body, era; [`classify`](message::classify) | `message` | yes |
+//! | [`replay`] | [`ReplayLayer`](replay::ReplayLayer): streams that can be resumed | `replay` | yes |
 //! | [`proxy`] | [`ReverseProxy`](proxy::ReverseProxy) | `proxy` | no |
+//! | [`store`] | where events are kept; in memory with `replay` | – | – |
 //! | [`sse`] | incremental decoder, encoder | – | – |
 //! | [`jsonrpc`] | one-pass reader, exact ids, errors | – | – |
 //! | [`protocol`] | revisions of MCP, and what each allows | – | – |
