@@ -156,7 +156,9 @@ impl Asked {
     pub(super) fn ended_session(&self, status: StatusCode) -> Option<Owner> {
         let is_ended =
             self.method == Asks::Delete && self.era.has_sessions() && status.is_success();
-        Some(self.owner()).filter(|owner| is_ended && !owner.is_anonymous())
+        // A digest, so only where it is needed.
+        let owner = is_ended.then(|| self.owner())?;
+        Some(owner).filter(|owner| !owner.is_anonymous())
     }
 
     /// How a client that has resumed a stream is given its cursor.
