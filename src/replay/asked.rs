@@ -293,13 +293,20 @@ pub(super) fn stream_headers(headers: &mut HeaderMap) {
 
 /// Whether the response is an event stream whose bytes can be read (SWF-1).
 pub(super) fn is_event_stream<B>(response: &Response<B>) -> bool {
+    const ESSENCE: &[u8] = b"text/event-stream";
     let headers = response.headers();
-    let Some(Ok(kind)) = headers.get(CONTENT_TYPE).map(HeaderValue::to_str) else {
+    let Some(kind) = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes) else {
         return false;
     };
-    let essence = kind.split(';').next().unwrap_or_default().trim();
+    // Nearly all responses differ in their first bytes.
+    let kind = kind.trim_ascii_start();
+    let Some((essence, parameters)) = kind.split_at_checked(ESSENCE.len()) else {
+        return false;
+    };
+    let parameters = parameters.trim_ascii_start();
     response.status() == StatusCode::OK
-        && essence.eq_ignore_ascii_case("text/event-stream")
+        && essence.eq_ignore_ascii_case(ESSENCE)
+        && (parameters.is_empty() || parameters.starts_with(b";"))
         && headers
             .get(CONTENT_ENCODING)
             .is_none_or(|coding| coding == "identity")
