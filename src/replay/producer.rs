@@ -269,7 +269,12 @@ where
                 }
             }
             let this = self.as_mut().project();
-            match this.decoder.decode(this.chunk) {
+            let frame = if this.chunk.is_empty() {
+                Ok(None)
+            } else {
+                this.decoder.decode(this.chunk)
+            };
+            match frame {
                 Ok(Some(Frame::Event(event))) => {
                     if matches!(this.phase, Phase::Open | Phase::Failing) {
                         self.as_mut().take_event(&event);
