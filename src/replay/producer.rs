@@ -127,7 +127,7 @@ pin_project! {
         phase: Phase,
         trailers: Option<Box<HeaderMap>>,
         late: usize,
-        options: Options,
+        on_store_failure: StoreFailure,
     }
 }
 
@@ -161,7 +161,7 @@ impl<B, T: EventStore> Producer<B, T> {
             phase: Phase::Open,
             trailers: None,
             late: 0,
-            options,
+            on_store_failure: options.on_store_failure,
         }
     }
 
@@ -209,7 +209,7 @@ impl<B, T: EventStore> Producer<B, T> {
         let mut this = self.project();
         this.source.set(Source::Gone);
         // An event that is not finished never was (SWF-9).
-        *this.decoder = Decoder::with_max_event_bytes(this.options.max_event_bytes);
+        this.decoder.reset();
         *this.chunk = Bytes::new();
         let kind = error.as_ref().map(BodyError::kind);
         let is_resumable = !this.theirs.is_empty()
@@ -240,7 +240,7 @@ impl<B, T: EventStore> Producer<B, T> {
 
     fn store_failed(self: Pin<&mut Self>, error: StoreError) {
         tracing::warn!(%error, "a stream is not recorded any further");
-        if self.options.on_store_failure == StoreFailure::End {
+        if self.on_store_failure == StoreFailure::End {
             self.body_over(Some(BodyError::new(BodyErrorKind::Store, error)));
         }
     }

@@ -24,11 +24,11 @@ pub struct Decoder {
     held: Vec<u8>,
     /// What the whole lines of the event in `held` contain.
     fields: Fields,
-    /// Where its unfinished line starts in `held`.
-    line: usize,
+    /// Where its unfinished line starts in `held`; like the cap, it has 32 bits.
+    line: u32,
     /// How many bytes of a leading byte order mark were seen; `None` after it.
     bom: Option<u8>,
-    max_event_bytes: usize,
+    max_event_bytes: u32,
     failed: bool,
 }
 
@@ -51,9 +51,20 @@ impl Decoder {
             fields: Fields::NONE,
             line: 0,
             bom: Some(0),
-            max_event_bytes: if max < CEILING { max } else { CEILING },
+            max_event_bytes: if max < CEILING { max as u32 } else { u32::MAX },
             failed: false,
         }
+    }
+
+    /// Lets go of what is held, for another stream.
+    #[cfg(feature = "replay")]
+    pub(crate) fn reset(&mut self) {
+        *self = Self::with_max_event_bytes(self.cap());
+    }
+
+    #[inline]
+    const fn cap(&self) -> usize {
+        self.max_event_bytes as usize
     }
 
     /// Takes from the front of `chunk` what completes the next frame.
@@ -114,7 +125,7 @@ impl Decoder {
             line = next_line(bytes, line + len);
         }
         self.fields = fields;
-        self.line = line;
+        self.line = line as u32;
         self.hold(chunk, chunk.len())?;
         Ok(None)
     }
@@ -128,7 +139,7 @@ impl Decoder {
             match bytes.get(end) {
                 Some(&(CR | LF)) => end = next_line(bytes, end),
                 Some(b':') => match memchr2(CR, LF, &bytes[end..]) {
-                    Some(len) if len <= self.max_event_bytes => end = next_line(bytes, end + len),
+                    Some(len) if len <= self.cap() => end = next_line(bytes, end + len),
                     // Unfinished, or too long: the lines before it leave first.
                     _ => break,
                 },
@@ -149,7 +160,7 @@ impl Decoder {
         if self.held.last() == Some(&CR) && chunk.first() == Some(&LF) {
             // SWF-3, S02: not an empty line, but the rest of the last terminator.
             self.hold(chunk, 1)?;
-            self.line = self.held.len();
+            self.line = self.held.len() as u32;
         }
         while !chunk.is_empty() {
             let Some(len) = memchr2(CR, LF, chunk) else {
@@ -162,15 +173,15 @@ impl Decoder {
                 self.append(chunk, next);
                 return Ok(Some(Frame::Comment(self.take_held())));
             }
-            if len == 0 && self.line == self.held.len() {
+            if len == 0 && self.line as usize == self.held.len() {
                 self.append(chunk, next);
                 let raw = self.take_held();
                 return Ok(Some(Frame::Event(RawEvent::new(raw, self.fields))));
             }
             self.hold(chunk, next)?;
             let end = self.held.len() - (next - len);
-            self.fields.record(&self.held, self.line, end);
-            self.line = self.held.len();
+            self.fields.record(&self.held, self.line as usize, end);
+            self.line = self.held.len() as u32;
         }
         Ok(None)
     }
@@ -195,7 +206,7 @@ impl Decoder {
     fn grow(&mut self, more: usize) {
         let double = self.held.capacity().saturating_mul(2).max(256);
         let needed = self.held.len() + more;
-        let target = double.min(self.max_event_bytes).max(needed);
+        let target = double.min(self.cap()).max(needed);
         self.held.reserve_exact(target - self.held.len());
     }
 
@@ -224,7 +235,7 @@ impl Decoder {
 
     #[inline]
     fn check(&mut self, len: usize) -> Result<(), DecodeError> {
-        if len <= self.max_event_bytes {
+        if len <= self.cap() {
             return Ok(());
         }
         self.failed = true;
@@ -235,9 +246,7 @@ impl Decoder {
 
     #[cold]
     fn error(&self) -> DecodeError {
-        DecodeError {
-            limit: self.max_event_bytes,
-        }
+        DecodeError { limit: self.cap() }
     }
 }
 
