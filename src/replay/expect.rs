@@ -55,7 +55,7 @@ impl About {
 pub(super) struct Expect {
     // Nearly all streams answer one request, and then nothing is allocated for the list.
     first: Option<RequestId>,
-    others: Vec<RequestId>,
+    others: Box<[Option<RequestId>]>,
 }
 
 impl Expect {
@@ -63,7 +63,7 @@ impl Expect {
         let mut ids = ids.into_iter();
         Self {
             first: ids.next(),
-            others: ids.collect(),
+            others: ids.map(Some).collect(),
         }
     }
 
@@ -76,11 +76,11 @@ impl Expect {
     /// Whether a response is still to come.
     #[inline]
     pub(super) fn is_open(&self) -> bool {
-        self.first.is_some() || !self.others.is_empty()
+        self.first.is_some() || self.others.iter().any(Option::is_some)
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = &RequestId> {
-        self.first.iter().chain(&self.others)
+        self.first.iter().chain(self.others.iter().flatten())
     }
 
     /// Takes note of the data of an event; true if it brought the last response.
@@ -105,8 +105,12 @@ impl Expect {
             if self.first.as_ref() == Some(&id) {
                 self.first = None;
                 found = true;
-            } else if let Some(at) = self.others.iter().position(|other| *other == id) {
-                self.others.swap_remove(at);
+            } else if let Some(other) = self
+                .others
+                .iter_mut()
+                .find(|other| other.as_ref() == Some(&id))
+            {
+                *other = None;
                 found = true;
             }
         }
