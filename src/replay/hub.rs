@@ -1,7 +1,8 @@
 use std::{
-    collections::HashMap,
+    borrow::Borrow,
+    collections::{HashMap, HashSet},
     fmt,
-    hash::{BuildHasherDefault, Hasher},
+    hash::{BuildHasherDefault, Hash, Hasher},
     mem,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
@@ -30,7 +31,7 @@ pub(super) struct Hub {
 
 #[derive(Debug, Default)]
 struct Table {
-    streams: HashMap<StreamKey, Arc<Stream>, BuildHasherDefault<KeyHasher>>,
+    streams: HashSet<ByKey, BuildHasherDefault<KeyHasher>>,
     /// The detached GET stream of an owner, which a new one has to replace (AMB-7).
     standalone: HashMap<Owner, StreamKey>,
     /// Whose streams are being forgotten, and how often that was begun.
@@ -39,6 +40,36 @@ struct Table {
     /// Whether a task looks after them.
     has_heart: bool,
 }
+
+/// A stream that is found by its key, so that the table need not have a second copy of it.
+#[derive(Debug)]
+struct ByKey(Arc<Stream>);
+
+impl ByKey {
+    fn clone_stream(&self) -> Arc<Stream> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl Borrow<StreamKey> for ByKey {
+    fn borrow(&self) -> &StreamKey {
+        &self.0.key
+    }
+}
+
+impl Hash for ByKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.key.hash(state);
+    }
+}
+
+impl PartialEq for ByKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.key == other.0.key
+    }
+}
+
+impl Eq for ByKey {}
 
 /// Times in beats.
 #[derive(Clone, Copy, Debug)]
@@ -137,7 +168,7 @@ impl Hub {
     pub(super) fn insert(self: &Arc<Self>, stream: Arc<Stream>, runtime: &Handle) {
         self.counters.tracked.fetch_add(1, Relaxed);
         let mut table = self.table();
-        table.streams.insert(stream.key, stream);
+        table.streams.insert(ByKey(stream));
         let has_heart = mem::replace(&mut table.has_heart, true);
         drop(table);
         if !has_heart {
@@ -153,12 +184,13 @@ impl Hub {
     }
 
     pub(super) fn get(&self, key: &StreamKey) -> Option<Arc<Stream>> {
-        self.table().streams.get(key).cloned()
+        let table = self.table();
+        table.streams.get(key).map(ByKey::clone_stream)
     }
 
     pub(super) fn remove(&self, key: &StreamKey) {
         let mut table = self.table();
-        let stream = table.streams.remove(key);
+        let stream = table.streams.take(key).map(|ByKey(stream)| stream);
         if let Some(stream) = &stream
             && table.standalone.get(&stream.owner) == Some(key)
         {
@@ -169,14 +201,15 @@ impl Hub {
     }
 
     pub(super) fn streams(&self) -> Vec<Arc<Stream>> {
-        self.table().streams.values().cloned().collect()
+        let table = self.table();
+        table.streams.iter().map(ByKey::clone_stream).collect()
     }
 
     fn streams_of(&self, owner: &Owner) -> Vec<Arc<Stream>> {
         let table = self.table();
-        let all = table.streams.values();
-        all.filter(|stream| stream.owner == *owner)
-            .cloned()
+        let all = table.streams.iter();
+        all.filter(|ByKey(stream)| stream.owner == *owner)
+            .map(ByKey::clone_stream)
             .collect()
     }
 
@@ -235,7 +268,7 @@ impl Hub {
         let stream = table
             .standalone
             .remove(&asked.owner())
-            .and_then(|key| table.streams.get(&key).cloned());
+            .and_then(|key| table.streams.get(&key).map(ByKey::clone_stream));
         drop(table);
         let stream = stream?;
         if stream.is_unheard() {
