@@ -51,6 +51,12 @@ pub(crate) fn event_chunk(last: bool) -> Vec<u8> {
     format!("{EVENT:x}\r\n{event}\r\n").into_bytes()
 }
 
+/// A comment that counts as an event here, but is none: nobody keeps it.
+pub(crate) fn comment_chunk() -> Vec<u8> {
+    let comment = format!(": {}\n\n", char::from(MARK));
+    format!("{:x}\r\n{comment}\r\n", comment.len()).into_bytes()
+}
+
 /// The head of a response that is an event stream.
 pub(crate) fn stream_head() -> &'static str {
     "HTTP/1.1 200 OK\r\n\

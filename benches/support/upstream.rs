@@ -19,6 +19,7 @@ struct Replies {
     json: String,
     initialize: String,
     opening: Vec<u8>,
+    comment: Vec<u8>,
     events: Vec<u8>,
     closing: Vec<u8>,
 }
@@ -30,6 +31,7 @@ impl Replies {
             json: payload::json_response(),
             initialize: payload::initialize_response(),
             opening: [payload::stream_head().as_bytes(), &event].concat(),
+            comment: [payload::stream_head().as_bytes(), &payload::comment_chunk()].concat(),
             events: event.repeat(BLOCK),
             closing: [&payload::event_chunk(true)[..], payload::LAST_CHUNK].concat(),
         }
@@ -71,6 +73,7 @@ async fn serve(
             "json" => socket.write_all(replies.json.as_bytes()).await?,
             "initialize" => socket.write_all(replies.initialize.as_bytes()).await?,
             "idle" => socket.write_all(&replies.opening).await?,
+            "quiet" => socket.write_all(&replies.comment).await?,
             "sse" => {
                 let events = number();
                 open(&mut socket, &replies, &mut gate).await?;
