@@ -1,5 +1,6 @@
 use std::{
     fmt,
+    ops::Deref,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU64},
@@ -28,7 +29,7 @@ pub(super) struct Log {
 /// What its writer changes.
 pub(super) struct State {
     pub(super) records: Records,
-    pub(super) about: Box<[u8]>,
+    pub(super) about: About,
     pub(super) waiters: Waiters,
     /// Events that were evicted and are not in the store's counter yet: counting each one there
     /// would make all streams write to the same cache line.
@@ -36,6 +37,43 @@ pub(super) struct State {
     pub(super) end: Option<End>,
     /// It is in the registry no more, and holds nothing.
     pub(super) is_gone: bool,
+}
+
+/// What a stream is about. A copy, because a slice might keep a large buffer alive; in place, if it
+/// is as short as nearly all are.
+pub(super) enum About {
+    Short([u8; About::SHORT], u8),
+    Long(Box<[u8]>),
+}
+
+impl About {
+    const SHORT: usize = 22;
+
+    pub(super) const EMPTY: Self = Self::Short([0; Self::SHORT], 0);
+}
+
+impl From<&[u8]> for About {
+    fn from(text: &[u8]) -> Self {
+        let mut short = [0; Self::SHORT];
+        match short.get_mut(..text.len()) {
+            Some(place) => {
+                place.copy_from_slice(text);
+                Self::Short(short, text.len() as u8)
+            }
+            None => Self::Long(text.into()),
+        }
+    }
+}
+
+impl Deref for About {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Short(text, len) => &text[..usize::from(*len)],
+            Self::Long(text) => text,
+        }
+    }
 }
 
 impl Log {
@@ -50,8 +88,7 @@ impl Log {
             group: AtomicU8::new(0),
             state: Mutex::new(State {
                 records: Records::new(),
-                // A copy: a slice might keep a large buffer alive.
-                about: about.into(),
+                about: About::from(about),
                 waiters: Waiters::default(),
                 uncounted: 0,
                 end: None,

@@ -2,7 +2,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use super::{
     account::Account,
-    log::{Log, State},
+    log::{About, Log, State},
     registry::{Group, Need, Scope, Victim},
     shared::Shared,
 };
@@ -76,7 +76,7 @@ impl Shared {
         self.count_all(&mut state);
         let held = Self::COST + state.about.len() + state.records.held();
         state.records.clear();
-        state.about = Box::default();
+        state.about = About::EMPTY;
         self.release(&log.account, held);
         let woken = state.waiters.take();
         drop(state);
