@@ -1,6 +1,7 @@
 //! The role in front of the proxies: many clients in one process.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -38,10 +39,11 @@ pub(crate) async fn run() -> Result<()> {
         let mut words = command.splitn(4, ' ');
         let mut word = || words.next().ok_or("incomplete command");
         let (kind, addr, count, rest) = (word()?, word()?.parse()?, word()?.parse()?, word()?);
-        let target = match targets.remove(&addr) {
+        let mut target = match targets.remove(&addr) {
             Some(target) => target,
             None => initialize(addr).await?,
         };
+        target.idle.retain(is_open);
         let target = match kind {
             "json" => json(addr, target, count, rest.parse()?).await?,
             "streams" => streams(addr, target, count, rest, &mut commands).await?,
@@ -64,6 +66,12 @@ async fn initialize(addr: SocketAddr) -> Result<Target> {
         session: session.unwrap_or("none").to_owned(),
         idle: vec![socket],
     })
+}
+
+/// Whether the peer still waits for a request: it may have waited for too long.
+fn is_open(socket: &TcpStream) -> bool {
+    let read = socket.try_read(&mut [0]);
+    read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
 }
 
 async fn connect(addr: SocketAddr) -> Result<TcpStream> {
