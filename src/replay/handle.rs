@@ -114,7 +114,7 @@ impl ReplayHandle {
     /// Each client is asked, at the end of an event, to come back after `retry` or up to twice that,
     /// so that not all of them come at once (C59).
     pub fn end_all(&self, retry: Duration) {
-        self.hub.close(retry);
+        let retry = self.hub.close(retry);
         for stream in self.hub.streams() {
             if stream.state() == StreamState::Attached {
                 stream.dismiss(retry);

@@ -160,9 +160,9 @@ impl Hub {
         self.closing.get().copied()
     }
 
-    pub(super) fn close(&self, retry: Duration) {
-        // A second call changes nothing.
-        let _ = self.closing.set(retry);
+    /// Returns what clients are told; a second call changes nothing.
+    pub(super) fn close(&self, retry: Duration) -> Duration {
+        *self.closing.get_or_init(|| retry)
     }
 
     pub(super) fn insert(self: &Arc<Self>, stream: Arc<Stream>, runtime: &Handle) {
