@@ -58,57 +58,63 @@ async fn assert_no_comment_between(client: &mut Client<DuplexStream>, upstream: 
 
 #[tokio::test(start_paused = true)]
 async fn s29_a_tracked_stream_is_kept_alive_between_events() {
-    let site = Site::new(ReplayLayer::default());
-    let (mut client, upstream) = asked(&site, 1, &call(1)).await;
-    client.until(|heard| heard.primes == 1).await;
-    for _ in 0..3 {
-        assert_kept_alive(&mut client).await;
-    }
-    assert_no_comment_between(&mut client, &upstream).await;
+    guarded(async {
+        let site = Site::new(ReplayLayer::default());
+        let (mut client, upstream) = asked(&site, 1, &call(1)).await;
+        client.until(|heard| heard.primes == 1).await;
+        for _ in 0..3 {
+            assert_kept_alive(&mut client).await;
+        }
+        assert_no_comment_between(&mut client, &upstream).await;
 
-    // Half an event is nothing that a client sees.
-    let half = event(1, 13);
-    let (half, rest) = half.split_at(20);
-    upstream.say(half.to_owned());
-    for _ in 0..3 {
-        assert_kept_alive(&mut client).await;
-    }
-    upstream.say(rest.to_owned());
-    upstream.say(last(1));
-    drop(upstream);
-    assert_sequence(&client.rest().await.events, &script(1, 14), 0);
-    drop(client);
-    site.deserted(1).await;
-    site.assert_idle();
+        // Half an event is nothing that a client sees.
+        let half = event(1, 13);
+        let (half, rest) = half.split_at(20);
+        upstream.say(half.to_owned());
+        for _ in 0..3 {
+            assert_kept_alive(&mut client).await;
+        }
+        upstream.say(rest.to_owned());
+        upstream.say(last(1));
+        drop(upstream);
+        assert_sequence(&client.rest().await.events, &script(1, 14), 0);
+        drop(client);
+        site.deserted(1).await;
+        site.assert_idle();
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn s29_a_stateless_stream_is_kept_alive_between_events() {
-    let site = Site::new(ReplayLayer::default());
-    let (mut client, upstream) = asked(&site, 1, &stateless_call(1)).await;
-    for _ in 0..3 {
-        assert_kept_alive(&mut client).await;
-    }
-    assert_no_comment_between(&mut client, &upstream).await;
+    guarded(async {
+        let site = Site::new(ReplayLayer::default());
+        let (mut client, upstream) = asked(&site, 1, &stateless_call(1)).await;
+        for _ in 0..3 {
+            assert_kept_alive(&mut client).await;
+        }
+        assert_no_comment_between(&mut client, &upstream).await;
 
-    let half = event(1, 13);
-    let (half, rest) = half.split_at(20);
-    upstream.say(half.to_owned());
-    let len = client.heard.body.len() + half.len();
-    client.until(|heard| heard.body.len() == len).await;
-    let quiet = tokio::time::timeout(KEEP_ALIVE * 4, client.fill()).await;
-    assert!(quiet.is_err(), "nothing within an event");
-    upstream.say(rest.to_owned());
-    client.until(|heard| heard.events.len() == 13).await;
-    assert_kept_alive(&mut client).await;
-    upstream.say(last(1));
-    drop(upstream);
-    let heard = client.rest().await;
-    let bare: Vec<_> = heard.events.iter().map(|event| &event.bare).collect();
-    assert_eq!(bare, script(1, 14).iter().collect::<Vec<_>>());
-    assert!(heard.events.iter().all(|event| event.id.is_none()));
-    assert_eq!((heard.primes, heard.cursor.as_deref()), (0, None));
-    assert_eq!(site.assert_idle().tracked_total, 0, "SSE-15");
+        let half = event(1, 13);
+        let (half, rest) = half.split_at(20);
+        upstream.say(half.to_owned());
+        let len = client.heard.body.len() + half.len();
+        client.until(|heard| heard.body.len() == len).await;
+        let quiet = tokio::time::timeout(KEEP_ALIVE * 4, client.fill()).await;
+        assert!(quiet.is_err(), "nothing within an event");
+        upstream.say(rest.to_owned());
+        client.until(|heard| heard.events.len() == 13).await;
+        assert_kept_alive(&mut client).await;
+        upstream.say(last(1));
+        drop(upstream);
+        let heard = client.rest().await;
+        let bare: Vec<_> = heard.events.iter().map(|event| &event.bare).collect();
+        assert_eq!(bare, script(1, 14).iter().collect::<Vec<_>>());
+        assert!(heard.events.iter().all(|event| event.id.is_none()));
+        assert_eq!((heard.primes, heard.cursor.as_deref()), (0, None));
+        assert_eq!(site.assert_idle().tracked_total, 0, "SSE-15");
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
