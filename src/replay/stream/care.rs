@@ -49,13 +49,17 @@ impl Stream {
         let limits = self.hub.limits();
         match self.state() {
             StreamState::Attached => {
-                let silence = now.wrapping_sub(self.polled.load(Relaxed));
-                if limits.stall.is_some_and(|stall| silence > stall) {
+                let silence = || now.wrapping_sub(self.polled.load(Relaxed));
+                let is_stalled = || limits.stall.is_some_and(|stall| silence() > stall);
+                if is_stalled() {
                     // Its socket has been full for so long that nobody asks for more (C01).
                     let generation = self.lock().generation;
-                    tracing::debug!(stream = ?self.key, "client stalled");
-                    self.hub.count_stalled();
-                    self.detach(generation);
+                    // Asked again: whoever has taken over meanwhile is no longer silent.
+                    if is_stalled() {
+                        tracing::debug!(stream = ?self.key, "client stalled");
+                        self.hub.count_stalled();
+                        self.detach(generation);
+                    }
                     return;
                 }
                 let quiet = now.wrapping_sub(self.spoke.load(Relaxed));
@@ -73,7 +77,7 @@ impl Stream {
                     self.wants_keep_alive.store(true, Relaxed);
                 }
                 // A body that is polled when it is woken is not stalled, however quiet it is.
-                if is_due || limits.stall.is_some_and(|stall| silence > stall / 2) {
+                if is_due || limits.stall.is_some_and(|stall| silence() > stall / 2) {
                     let waker = self.lock().waker.clone();
                     if let Some(waker) = waker {
                         waker.wake();
@@ -83,7 +87,9 @@ impl Stream {
             StreamState::Detached | StreamState::Suspended => {
                 let state = self.lock();
                 let generation = state.generation;
-                let is_late = now.wrapping_sub(state.since) > limits.detached;
+                // Asked again, where it cannot change: a client may be back.
+                let is_late = self.state() != StreamState::Attached
+                    && now.wrapping_sub(state.since) > limits.detached;
                 drop(state);
                 if is_late {
                     tracing::debug!(stream = ?self.key, "nobody came back");
