@@ -213,9 +213,11 @@ async fn c54_a_panic_while_nobody_listens_is_told_to_who_comes_back() {
         drop(client);
         site.deserted(1).await;
         assert_eq!(site.replay.stats().detached, 1);
+        let began = Instant::now();
         upstream.say(event(1, 2));
         upstream.say(PANIC);
         upstream.dropped().await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
         site.assert_idle();
         assert_told(&site, &cursor, &[2]).await;
     })

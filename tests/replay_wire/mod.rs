@@ -18,7 +18,7 @@ pub(crate) use self::{
 
 /// Fails a test that hangs. No test waits for this time to pass.
 pub(crate) async fn guarded<T>(test: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(600), test)
+    tokio::time::timeout(Duration::from_secs(300), test)
         .await
         .expect("the test should be over long before")
 }
