@@ -103,11 +103,11 @@ async fn stream<R: Reach>(reach: &R, site: &Site, name: usize, all_are_open: &Ba
     assert_sequence(&whole, &script, 0);
 }
 
+/// Says the rest, and ends the body.
 fn say(upstream: Upstream, script: &[String]) {
     for said in script {
         upstream.say(said.clone());
     }
-    // The end of the body.
     drop(upstream);
 }
 
