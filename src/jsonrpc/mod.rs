@@ -55,7 +55,7 @@ mod text;
 pub mod code;
 
 #[cfg(feature = "replay")]
-pub(crate) use self::response::may_be_response;
+pub(crate) use self::response::{may_be_response, response_ids};
 pub(crate) use self::shape::Shape;
 pub use self::{
     envelope::{Claim, Envelope, Kind},

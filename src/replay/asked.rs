@@ -152,13 +152,20 @@ impl Asked {
         }
     }
 
-    /// The session that the response says has ended.
+    /// The session that the response says has ended. Of an owner who was told by somebody outside, only
+    /// that one can say what ends with a session.
     pub(super) fn ended_session(&self, status: StatusCode) -> Option<Owner> {
         let is_ended =
             self.method == Asks::Delete && self.era.has_sessions() && status.is_success();
-        // A digest, so only where it is needed.
-        let owner = is_ended.then(|| self.owner())?;
-        Some(owner).filter(|owner| !owner.is_anonymous())
+        self.session().filter(|_| is_ended)
+    }
+
+    /// Whoever has the session that the request names, if that is how streams are owned.
+    pub(super) fn session(&self) -> Option<Owner> {
+        match &self.owner {
+            WhoOwns::Session(Some(session)) => Some(Owner::new(None, Some(session.as_bytes()))),
+            WhoOwns::Session(None) | WhoOwns::Told(_) => None,
+        }
     }
 
     /// How a client that has resumed a stream is given its cursor.

@@ -19,6 +19,10 @@ pub enum BodyErrorKind {
     Inner,
     /// An event was larger than the limit.
     EventTooLarge,
+    /// Another connection of the client has the stream now, or nobody any more.
+    Superseded,
+    /// Nobody came back for the stream, or it had too much to say to nobody.
+    GivenUp,
     /// The server did not take a stream up again that it had closed early.
     NotResumed,
     /// The store could not record an event, or not read one.
@@ -51,6 +55,8 @@ impl fmt::Display for BodyError {
         f.write_str(match self.kind {
             BodyErrorKind::Inner => "the response broke off",
             BodyErrorKind::EventTooLarge => "an event of the response is too large",
+            BodyErrorKind::Superseded => "the stream goes on elsewhere, or not at all",
+            BodyErrorKind::GivenUp => "the stream was given up",
             BodyErrorKind::NotResumed => "the server did not take the stream up again",
             BodyErrorKind::Store => "the event store failed",
         })

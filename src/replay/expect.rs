@@ -92,16 +92,8 @@ impl Expect {
 
     #[cold]
     fn note_response(&mut self, data: &[u8]) -> bool {
-        let Ok(peek) = jsonrpc::peek(data) else {
-            return false;
-        };
-        self.remove(&peek) && !self.is_open()
-    }
-
-    fn remove(&mut self, peek: &Peek<'_>) -> bool {
         let mut found = false;
-        for response in peek.envelopes().filter(|one| one.kind() == Kind::Response) {
-            let Some(id) = response.id() else { continue };
+        for id in jsonrpc::response_ids(data) {
             if self.first.as_ref() == Some(&id) {
                 self.first = None;
                 found = true;
@@ -114,7 +106,7 @@ impl Expect {
                 found = true;
             }
         }
-        found
+        found && !self.is_open()
     }
 }
 
@@ -142,6 +134,20 @@ mod tests {
             (r#"{"result":{"method":"x"},"id":7,"jsonrpc":"2.0"}"#, true),
             (r#"{"jsonrpc":"2.0","id":7,"re\u0073ult":{}}"#, true),
             (r#"[{"jsonrpc":"2.0","id":7,"result":{}}]"#, true),
+            (" [ {\"id\" : 7 , \"result\" : [1,{\"id\":8}] } ]", true),
+            // What a client's parser may forgive, or read deeper than ours.
+            (r#"{"jsonrpc":"2.0","id":7,"result":{},"error":null}"#, true),
+            (r#"{"jsonrpc":"2.0","id":7,"result":{"x":NaN}}"#, true),
+            (r#"{"jsonrpc":"2.0","id":7.0,"result":{}}"#, true),
+            (r#"{"jsonrpc":"2.0","id":7,"result":"\"}"}"#, true),
+            (r#"{"jsonrpc":"2.0","id":7,"error":null}"#, false),
+            (r#"{"jsonrpc":"2.0","id":7.5,"result":{}}"#, false),
+            (r#"{"jsonrpc":"2.0","params":{"id":7,"result":{}}}"#, false),
+            (
+                r#"{"jsonrpc":"2.0","id":8,"result":{"id":7,"result":{}}}"#,
+                false,
+            ),
+            (r#"[[{"jsonrpc":"2.0","id":7,"result":{}}]]"#, false),
             // A request of the server, with an id of its own counting.
             (r#"{"jsonrpc":"2.0","id":7,"method":"ping"}"#, false),
             (
@@ -167,6 +173,18 @@ mod tests {
             assert_eq!(expect.note(data.as_bytes()), is_final, "{data}");
             assert_eq!(expect.is_open(), !is_final, "{data}");
         }
+    }
+
+    #[test]
+    fn a_result_is_an_answer_however_deep_it_is() {
+        let deep = format!(
+            r#"{{"jsonrpc":"2.0","id":7,"result":{}{}}}"#,
+            "[".repeat(10_000),
+            "]".repeat(10_000)
+        );
+        assert!(expect(CALL).note(deep.as_bytes()));
+        let broken = [deep.as_bytes(), b"\xFF"].concat();
+        assert!(expect(CALL).note(&broken));
     }
 
     #[test]

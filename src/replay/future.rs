@@ -17,7 +17,7 @@ use super::{
     asked::{self, Asked},
     layer::Shared,
     resume::{self, Claim, Verdict},
-    source::{Connect, Reopen, Reopened},
+    source::{Connect, Reopen, Reply},
 };
 use crate::{
     BoxError,
@@ -225,19 +225,14 @@ where
     ResBody::Error: Into<BoxError>,
     T: EventStore,
 {
-    let subscriber = match verdict {
-        Verdict::Refused(refusal) => {
-            shared.hub.count_refused();
-            return Ok(resume::refuse(refusal));
-        }
-        Verdict::NothingMore => return Ok(resume::nothing_more()),
+    match verdict {
         Verdict::Anew(first) => {
             request.headers_mut().remove(LAST_EVENT_ID);
             asked.resumed = Some(Box::new(first));
-            return Err(State::Calling {
+            Err(State::Calling {
                 call: service.call(request),
                 asked: Some(asked),
-            });
+            })
         }
         Verdict::Reopen {
             page,
@@ -250,34 +245,31 @@ where
                     Box::pin(reopen(service.call(request)))
                 }
                 // An id that no header can carry names nothing.
-                Err(_) => Box::pin(std::future::ready(None)),
+                Err(_) => Box::pin(std::future::ready(Reply::Gone)),
             };
-            match resume::attach(shared, claim, page, stream, Some(connect)) {
-                Ok(subscriber) => subscriber,
-                Err(_) => return Ok(resume::refuse(resume::unknown())),
-            }
+            let verdict = resume::attach(shared, claim, page, stream, Some(connect));
+            Ok(resume::answer(shared, verdict))
         }
-        Verdict::Attached(subscriber) => *subscriber,
-    };
-    shared.hub.count_resumed();
-    Ok(resume::response(subscriber))
+        verdict => Ok(resume::answer(shared, verdict)),
+    }
 }
 
-/// The body of what the server answers when it is asked for the rest of a stream.
-async fn reopen<F, ResBody, E>(call: F) -> Option<Reopened>
+/// What the server says when it is asked for the rest of a stream.
+async fn reopen<F, ResBody, E>(call: F) -> Reply
 where
     F: Future<Output = Result<Response<ResBody>, E>>,
     ResBody: Body<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
-    let response = call.await.ok()?;
-    if !asked::is_event_stream(&response) {
-        return None;
+    match call.await {
+        Ok(response) if asked::is_event_stream(&response) => Reply::Body(Box::pin(Reopen {
+            body: response.into_body(),
+        })),
+        // It may be there again when the client comes back.
+        Ok(response) if response.status().is_server_error() => Reply::Later,
+        Err(_) => Reply::Later,
+        Ok(_) => Reply::Gone,
     }
-    let body: Reopened = Box::pin(Reopen {
-        body: response.into_body(),
-    });
-    Some(body)
 }
 
 /// Ends the streams of a session that is over, and forgets what they said (RPL-10).

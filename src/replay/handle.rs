@@ -97,7 +97,8 @@ impl ReplayHandle {
     }
 
     /// Sends the client of one stream away, at the end of an event, to come back after `retry` or up
-    /// to twice that. The stream goes on. False if there is no such stream.
+    /// to twice that. The stream goes on. False if there is no such stream,
+    /// or it has no client.
     #[must_use = "tells whether there was such a stream"]
     pub fn end(&self, serial: u64, retry: Duration) -> bool {
         let stream = self
@@ -105,7 +106,7 @@ impl ReplayHandle {
             .streams()
             .into_iter()
             .find(|stream| stream.serial == serial);
-        stream.inspect(|stream| stream.dismiss(retry)).is_some()
+        stream.is_some_and(|stream| stream.dismiss(retry))
     }
 
     /// Sends all clients away for good, those that are still to come too, and ends their streams:
@@ -116,9 +117,7 @@ impl ReplayHandle {
     pub fn end_all(&self, retry: Duration) {
         let retry = self.hub.close(retry);
         for stream in self.hub.streams() {
-            if stream.state() == StreamState::Attached {
-                stream.dismiss(retry);
-            } else {
+            if !stream.dismiss(retry) {
                 stream.terminate();
             }
         }

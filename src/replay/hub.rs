@@ -1,6 +1,6 @@
 use std::{
     borrow::Borrow,
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     fmt,
     hash::{BuildHasherDefault, Hash, Hasher},
     mem,
@@ -24,7 +24,9 @@ pub(super) struct Hub {
     /// The clock of the streams, which counts beats.
     now: AtomicU32,
     serial: AtomicU64,
-    detached: AtomicUsize,
+    /// Streams that wait for a client, in all and of each owner.
+    waiting: AtomicUsize,
+    waiting_by_owner: Mutex<HashMap<Owner, u32>>,
     closing: OnceLock<Duration>,
     pub(super) counters: Counters,
 }
@@ -37,6 +39,8 @@ struct Table {
     /// Whose streams are being forgotten, and how often that was begun.
     purging: Vec<Owner>,
     purges: u64,
+    /// Whose were, the last ones.
+    purged: VecDeque<Owner>,
     /// Whether a task looks after them.
     has_heart: bool,
 }
@@ -77,6 +81,8 @@ pub(super) struct Limits {
     pub(super) keep_alive: Option<u32>,
     pub(super) stall: Option<u32>,
     pub(super) detached: u32,
+    /// A client that stays so long may come back often.
+    pub(super) patience: u32,
     pub(super) polling: Option<Polling>,
 }
 
@@ -107,6 +113,11 @@ pub(super) struct Counters {
     pub(super) lost: AtomicU64,
 }
 
+/// A resume that takes longer than so many purges has to be tried again.
+const REMEMBERED_PURGES: usize = 1_024;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// The longest time between two beats.
 const SLOWEST_BEAT: Duration = Duration::from_secs(15);
 const FASTEST_BEAT: Duration = Duration::from_millis(5);
@@ -123,6 +134,7 @@ impl Hub {
                 keep_alive: config.keep_alive.map(ticks),
                 stall: config.stall.map(ticks),
                 detached: ticks(config.max_detached_for),
+                patience: ticks(PATIENCE),
                 polling: config.polling.map(|(after, retry)| Polling {
                     after: ticks(after),
                     retry,
@@ -132,7 +144,8 @@ impl Hub {
             table: Mutex::default(),
             now: AtomicU32::new(0),
             serial: AtomicU64::new(1),
-            detached: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            waiting_by_owner: Mutex::default(),
             closing: OnceLock::new(),
             counters: Counters::default(),
         }
@@ -218,6 +231,10 @@ impl Hub {
         let mut table = self.table();
         table.purges += 1;
         table.purging.push(*owner);
+        if table.purged.len() == REMEMBERED_PURGES {
+            table.purged.pop_front();
+        }
+        table.purged.push_back(*owner);
         drop(table);
         self.streams_of(owner)
     }
@@ -234,24 +251,64 @@ impl Hub {
         (!table.purging.contains(owner)).then_some(table.purges)
     }
 
-    /// Whether one more stream may go on without a client.
-    pub(super) fn may_detach(&self) -> bool {
-        self.config.max_detached_for > Duration::ZERO
-            && self.detached.load(Relaxed) < self.config.max_detached
+    /// Whether streams of `owner` were forgotten, or may have been, since there were so many purges.
+    pub(super) fn was_purged(&self, owner: &Owner, since: u64) -> bool {
+        let table = self.table();
+        let new = usize::try_from(table.purges - since).unwrap_or(usize::MAX);
+        new > table.purged.len() || table.purged.iter().rev().take(new).any(|one| one == owner)
     }
 
-    pub(super) fn count_detached(&self, was: bool, is: bool) {
-        match (was, is) {
-            (false, true) => drop(self.detached.fetch_add(1, Relaxed)),
-            (true, false) => drop(self.detached.fetch_sub(1, Relaxed)),
+    /// Whether one more stream of `owner` may wait for a client.
+    pub(super) fn may_wait(&self, owner: &Owner) -> bool {
+        let config = &self.config;
+        if config.max_detached_for == Duration::ZERO
+            || self.waiting.load(Relaxed) >= config.max_detached
+        {
+            return false;
+        }
+        // Nobody in particular is not one client, but many.
+        owner.is_anonymous()
+            || self
+                .waiting_by_owner()
+                .get(owner)
+                .is_none_or(|waiting| (*waiting as usize) < config.max_detached_per_owner)
+    }
+
+    pub(super) fn count_waiting(&self, owner: &Owner, did: bool, does: bool) {
+        match (did, does) {
+            (false, true) => {
+                self.waiting.fetch_add(1, Relaxed);
+                if !owner.is_anonymous() {
+                    *self.waiting_by_owner().entry(*owner).or_default() += 1;
+                }
+            }
+            (true, false) => {
+                self.waiting.fetch_sub(1, Relaxed);
+                let mut owners = self.waiting_by_owner();
+                if let Some(waiting) = owners.get_mut(owner) {
+                    *waiting -= 1;
+                    if *waiting == 0 {
+                        owners.remove(owner);
+                    }
+                }
+            }
             _ => {}
         }
+    }
+
+    fn waiting_by_owner(&self) -> MutexGuard<'_, HashMap<Owner, u32>> {
+        let owners = self.waiting_by_owner.lock();
+        owners.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers a GET stream that waits for its client.
     pub(super) fn note_detached(&self, stream: &Stream) {
         if stream.about.is_get && stream.about.is_mcp && !stream.owner.is_anonymous() {
-            self.table().standalone.insert(stream.owner, stream.key);
+            let mut table = self.table();
+            // It may be over already.
+            if table.streams.contains(&stream.key) {
+                table.standalone.insert(stream.owner, stream.key);
+            }
         }
     }
 
@@ -267,7 +324,7 @@ impl Hub {
         }
         let stream = table
             .standalone
-            .remove(&asked.owner())
+            .remove(&asked.session()?)
             .and_then(|key| table.streams.get(&key).map(ByKey::clone_stream));
         drop(table);
         let stream = stream?;
@@ -358,9 +415,13 @@ impl Drop for Heart {
 /// Between `delay` and twice that, so that clients who were sent away together do not come back
 /// together (C59). The same for a stream each time; its key is random.
 pub(super) fn jittered(delay: Duration, key: &StreamKey) -> Duration {
+    let delay = delay.min(LONGEST_RETRY);
     let [a, b, ..] = *key.as_bytes();
     delay + delay * u32::from(u16::from_be_bytes([a, b])) / u32::from(u16::MAX)
 }
+
+/// Nobody is sent away for longer than this, or twice that.
+const LONGEST_RETRY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Keys are random already.
 #[derive(Default)]

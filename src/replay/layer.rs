@@ -33,6 +33,7 @@ pub(super) struct Config {
     pub(super) stall: Option<Duration>,
     pub(super) max_detached_for: Duration,
     pub(super) max_detached: usize,
+    pub(super) max_detached_per_owner: usize,
     pub(super) max_detached_bytes: usize,
     pub(super) polling: Option<(Duration, Duration)>,
 }
@@ -61,6 +62,9 @@ impl ReplayLayer {
     /// How many streams may go on without a client, by default: 16,384.
     pub const DEFAULT_MAX_DETACHED: usize = 16_384;
 
+    /// How many streams of one owner may go on without a client, by default: 1,024.
+    pub const DEFAULT_MAX_DETACHED_PER_OWNER: usize = 1_024;
+
     /// How much of a stream is read without a client, by default: 64 MiB.
     pub const DEFAULT_MAX_DETACHED_BYTES: usize = 64 * 1024 * 1024;
 }
@@ -77,6 +81,7 @@ impl<T: EventStore> ReplayLayer<T> {
                 stall: Some(ReplayLayer::DEFAULT_STALL_TIMEOUT),
                 max_detached_for: ReplayLayer::DEFAULT_MAX_DETACHED_FOR,
                 max_detached: ReplayLayer::DEFAULT_MAX_DETACHED,
+                max_detached_per_owner: ReplayLayer::DEFAULT_MAX_DETACHED_PER_OWNER,
                 max_detached_bytes: ReplayLayer::DEFAULT_MAX_DETACHED_BYTES,
                 polling: None,
             },
@@ -119,9 +124,15 @@ impl<T: EventStore> ReplayLayer<T> {
         self.change(|config| config.max_detached_for = time)
     }
 
-    /// Lets up to `streams` go on without a client. One more ends with its client.
+    /// Lets up to `streams` go on, or wait, without a client. One more is given up with its client.
     pub fn with_max_detached(self, streams: usize) -> Self {
         self.change(|config| config.max_detached = streams)
+    }
+
+    /// Lets up to `streams` of one owner go on, or wait, without a client.
+    /// [`Owner::ANONYMOUS`](crate::store::Owner::ANONYMOUS) is not one owner but many, and not limited.
+    pub fn with_max_detached_per_owner(self, streams: usize) -> Self {
+        self.change(|config| config.max_detached_per_owner = streams)
     }
 
     /// Reads up to `bytes` of a stream without a client. What is more ends the stream: a client that

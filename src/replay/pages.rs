@@ -6,6 +6,7 @@ use std::{
 
 use bytes::Bytes;
 
+use super::expect::{About, Expect};
 use crate::{
     sse::StreamKey,
     store::{End, EventStore, Owner, Page, StoreError, StoreErrorKind},
@@ -19,6 +20,7 @@ pub(super) struct Pages<T: EventStore> {
     /// The number of the last event that was handed out.
     after: u64,
     page: Option<Page>,
+    about: Bytes,
     reading: Option<T::Read>,
 }
 
@@ -39,12 +41,16 @@ pub(super) const PAGE_BYTES: usize = 64 * 1024;
 impl<T: EventStore> Pages<T> {
     /// Begins with `page`, which was read after `after`.
     pub(super) fn new(store: T, stream: StreamKey, owner: Owner, after: u64, page: Page) -> Self {
+        let about = page.about().clone();
         Self {
             store,
             stream,
             owner,
             after,
-            page: Some(page),
+            // A page that is one large event is read again when somebody asks for it: who never does
+            // must not hold it meanwhile.
+            page: Some(page).filter(|page| page.events().len() <= PAGE_BYTES),
+            about,
             reading: None,
         }
     }
@@ -69,6 +75,9 @@ pub(super) trait Backlog: Send {
 
     /// Goes on after that number, whatever is missing before.
     fn skip_to(&mut self, after: u64);
+
+    /// The requests that the stream answers.
+    fn expected(&self) -> Expect;
 }
 
 impl<T: EventStore> Backlog for Pages<T> {
@@ -118,5 +127,9 @@ impl<T: EventStore> Backlog for Pages<T> {
 
     fn skip_to(&mut self, after: u64) {
         Self::skip_to(self, after);
+    }
+
+    fn expected(&self) -> Expect {
+        About::decode(&self.about).1
     }
 }

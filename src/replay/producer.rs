@@ -39,8 +39,11 @@ pub(super) trait Produce: Send {
     /// Whether the last response is there, so that the rest of the body is not worth waiting for.
     fn is_answered(&self) -> bool;
 
-    /// A JSON-RPC error for each response that may be among what is forgotten.
-    fn forgotten(&self) -> Bytes;
+    /// Whether events are recorded, or were to the end.
+    fn is_recording(&self) -> bool;
+
+    /// Lets go of the server, and says so in its place, in the log too.
+    fn give_up(self: Pin<&mut Self>);
 
     /// The upstream's id to resume with, once its response has ended before the stream has.
     fn suspended_at(&self) -> Option<&[u8]>;
@@ -101,6 +104,15 @@ enum Phase {
 /// read to its end can be used again.
 const MAX_LATE_BYTES: usize = 64 * 1024;
 
+/// How many frames are read in one turn if none of them completes an event (C62).
+const MAX_TURNS: usize = 64;
+
+/// For how many events in one chunk memory is reserved at once.
+const MAX_GUESS: usize = 256;
+
+/// The longest id of a server that is kept, to resume with: it has to fit a header.
+const MAX_THEIR_ID: usize = 4 * 1024;
+
 pin_project! {
     /// Decodes one stream, numbers its events, records them, and hands them on.
     pub(super) struct Producer<B, T>
@@ -127,6 +139,8 @@ pin_project! {
         phase: Phase,
         trailers: Option<Box<HeaderMap>>,
         late: usize,
+        // What of the last frame was read for nobody, and is not told yet.
+        read: usize,
         on_store_failure: StoreFailure,
     }
 }
@@ -161,6 +175,7 @@ impl<B, T: EventStore> Producer<B, T> {
             phase: Phase::Open,
             trailers: None,
             late: 0,
+            read: 0,
             on_store_failure: options.on_store_failure,
         }
     }
@@ -183,7 +198,9 @@ impl<B, T: EventStore> Producer<B, T> {
                 return;
             }
             this.theirs.clear();
-            this.theirs.extend_from_slice(id);
+            if id.len() <= MAX_THEIR_ID {
+                this.theirs.extend_from_slice(id);
+            }
         }
         *this.may_repeat = false;
         let is_last = this.expect.is_open()
@@ -194,8 +211,9 @@ impl<B, T: EventStore> Producer<B, T> {
             // a chunk take turns in what is guessed from the first.
             let len = event.len_with_id();
             let more = this.chunk.len();
+            let others = (more / event.raw().len()).min(MAX_GUESS);
             this.out
-                .reserve_exact(len + more + more / event.raw().len() * (len - event.raw().len()));
+                .reserve_exact(len + more + others * (len - event.raw().len()));
         }
         this.record.start(event, this.out);
         if is_last {
@@ -224,14 +242,17 @@ impl<B, T: EventStore> Producer<B, T> {
             // Whoever did not has lost it, and somebody waits for it.
             Phase::Open if this.expect.is_open() => {
                 *this.chunk = synthetic::broken_off(this.expect.ids());
+                // Ours may be larger than what a server may send.
+                *this.decoder = Decoder::new();
                 *this.expect = Expect::default();
                 Phase::Failing
             }
             _ => {
-                this.record.close(if error.is_some() {
-                    End::Failed
-                } else {
-                    End::Complete
+                this.record.close(match kind {
+                    None => End::Complete,
+                    // The server may have had more to say, and nobody listens any more.
+                    Some(BodyErrorKind::GivenUp) => End::Lost,
+                    Some(_) => End::Failed,
                 });
                 Phase::Over(error)
             }
@@ -253,7 +274,7 @@ where
     T: EventStore,
 {
     fn poll_produce(mut self: Pin<&mut Self>, sink: Sink, cx: &mut Context<'_>) -> Poll<Step> {
-        let mut read = None;
+        let mut turns = 0;
         loop {
             let this = self.as_mut().project();
             match this.record.poll_recorded(sink, this.out, cx) {
@@ -304,9 +325,14 @@ where
             if !this.out.is_empty() {
                 return Poll::Ready(Step::Data(mem::take(this.out).into()));
             }
-            if let Some(read) = read.take().filter(|_| sink == Sink::Nobody) {
+            if sink == Sink::Nobody && *this.read > 0 {
                 // A turn for others.
-                return Poll::Ready(Step::Read(read));
+                return Poll::Ready(Step::Read(mem::take(this.read)));
+            }
+            turns += 1;
+            if turns > MAX_TURNS {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             match this.phase {
                 Phase::Open | Phase::Failing => {}
@@ -335,7 +361,7 @@ where
                         }
                     }
                     Ok(data) => {
-                        read = Some(data.len());
+                        *this.read = if sink == Sink::Nobody { data.len() } else { 0 };
                         *this.chunk = data;
                     }
                     Err(frame) => *this.trailers = frame.into_trailers().ok().map(Box::new),
@@ -369,8 +395,17 @@ where
         matches!(self.phase, Phase::Answered | Phase::Over(_))
     }
 
-    fn forgotten(&self) -> Bytes {
-        synthetic::forgotten(self.expect.ids())
+    fn is_recording(&self) -> bool {
+        self.record.is_open()
+    }
+
+    fn give_up(mut self: Pin<&mut Self>) {
+        let this = self.as_mut().project();
+        if matches!(this.phase, Phase::Open | Phase::Suspended) {
+            *this.phase = Phase::Open;
+            this.theirs.clear();
+            self.body_over(Some(BodyErrorKind::GivenUp.into()));
+        }
     }
 
     fn suspended_at(&self) -> Option<&[u8]> {

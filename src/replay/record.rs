@@ -83,7 +83,8 @@ impl<T: EventStore> Recorder<T> {
     #[inline]
     pub(super) fn start(&mut self, event: &RawEvent, out: &mut Vec<u8>) {
         let Log::Open(writer) = &mut self.log else {
-            out.extend_from_slice(event.raw());
+            // The server's ids are no places to come back to.
+            event.push_without_id(out);
             return;
         };
         self.sequence += 1;

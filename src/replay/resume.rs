@@ -15,7 +15,7 @@ use super::{
     pages::{PAGE_BYTES, Pages},
     producer::Produce,
     source::Connect,
-    stream::Stream,
+    stream::{Attach, Stream},
     subscriber::{Greeting, Subscriber},
     synthetic::{self, CursorForm, GapReason},
     tail::Tail,
@@ -71,20 +71,19 @@ pub(super) enum Verdict {
 pub(super) async fn resume<T: EventStore>(shared: Arc<Shared<T>>, claim: Claim) -> Verdict {
     let Shared { store, hub } = &*shared;
     let Claim { id, owner, .. } = claim;
-    loop {
-        let Some(purges) = hub.purges(&owner) else {
-            return Verdict::Refused(unknown());
-        };
-        // Before the log is read: a stream that ends in between is found in the log, whole.
-        let stream = hub.get(&id.stream()).filter(|stream| stream.owner == owner);
-        let read = store
-            .read(id.stream(), owner, id.sequence(), PAGE_BYTES)
-            .await;
-        // What was read may have been forgotten meanwhile, and is not for anybody any more (RPL-10).
-        if hub.purges(&owner) == Some(purges) {
-            return judge(&shared, claim, stream, read);
-        }
+    let Some(purges) = hub.purges(&owner) else {
+        return Verdict::Refused(unknown());
+    };
+    // Before the log is read: a stream that ends in between is found in the log, whole.
+    let stream = hub.get(&id.stream()).filter(|stream| stream.owner == owner);
+    let read = store
+        .read(id.stream(), owner, id.sequence(), PAGE_BYTES)
+        .await;
+    // What was read may have been forgotten meanwhile, and is not for anybody any more (RPL-10).
+    if hub.was_purged(&owner, purges) {
+        return Verdict::Refused(unknown());
     }
+    judge(&shared, claim, stream, read)
 }
 
 fn judge<T: EventStore>(
@@ -98,12 +97,10 @@ fn judge<T: EventStore>(
         Ok(page) => page,
         Err(error) if error.kind() == StoreErrorKind::NotFound => {
             // Only the client of a stream that nobody has heard of comes so early.
-            if let Some(stream) = stream.filter(|stream| stream.is_opening())
-                && let Ok(subscriber) = attach(shared, claim, Page::new(1, 0), stream, None)
-            {
-                return Verdict::Attached(Box::new(subscriber));
-            }
-            return Verdict::Refused(unknown());
+            return match stream.filter(|stream| stream.is_opening()) {
+                Some(stream) => attach(shared, claim, Page::new(1, 0), stream, None),
+                None => Verdict::Refused(unknown()),
+            };
         }
         Err(error) => {
             tracing::warn!(%error, "a stream cannot be resumed now");
@@ -117,42 +114,35 @@ fn judge<T: EventStore>(
     if page.floor() > id.sequence() + 1 && !about.is_get {
         return Verdict::Refused(forgotten());
     }
-    if let Some(stream) = stream {
-        if let Some(theirs) = stream.suspended_at() {
-            return Verdict::Reopen {
-                page,
-                stream,
-                theirs,
-            };
-        }
-        match attach(shared, claim, page, stream, None) {
-            Ok(subscriber) => return Verdict::Attached(Box::new(subscriber)),
-            // It has ended meanwhile: the log says how.
-            Err(page) => return from_log(shared, claim, page),
-        }
+    match stream {
+        Some(stream) => attach(shared, claim, page, stream, None),
+        None => from_log(shared, claim, page),
     }
-    from_log(shared, claim, page)
 }
 
-/// Makes the client the driver of a stream that is going on here.
-///
-/// # Errors
-///
-/// Gives `page` back if the stream is not going on any more.
+/// Makes the client the driver of a stream that is going on here, if it still is.
 pub(super) fn attach<T: EventStore>(
     shared: &Shared<T>,
     claim: Claim,
     page: Page,
     stream: Arc<Stream>,
     connect: Option<Connect>,
-) -> Result<Subscriber, Page> {
+) -> Verdict {
     let Claim {
         id, owner, form, ..
     } = claim;
-    let Some(attached) = stream.attach(id.sequence(), connect) else {
-        return Err(page);
+    let attached = match stream.attach(id.sequence(), connect) {
+        Attach::Attached(attached) => attached,
+        Attach::Suspended(theirs) => {
+            return Verdict::Reopen {
+                page,
+                stream,
+                theirs,
+            };
+        }
+        // The log says how it has ended.
+        Attach::Over => return from_log(shared, claim, page),
     };
-    let first = attached.retry.map(synthetic::retry);
     let greeting = Greeting::Cursor {
         id,
         form,
@@ -165,12 +155,12 @@ pub(super) fn attach<T: EventStore>(
         id.sequence(),
         page,
     );
-    let subscriber = Subscriber::new(stream, attached.generation, greeting)
+    let mut subscriber = Subscriber::new(stream, attached.generation, greeting)
         .with_backlog(id.sequence(), Box::new(pages));
-    Ok(match first {
-        Some(first) => subscriber.with_first(first),
-        None => subscriber,
-    })
+    if let Some(retry) = attached.retry {
+        subscriber = subscriber.with_first(synthetic::retry(retry));
+    }
+    Verdict::Attached(Box::new(subscriber))
 }
 
 /// Reads a stream from its log alone: it is over, or somebody else drives it.
@@ -183,19 +173,15 @@ fn from_log<T: EventStore>(shared: &Shared<T>, claim: Claim, page: Page) -> Verd
         may_close_early,
     } = claim;
     let (about, expect) = About::decode(page.about());
-    if about.is_get
-        && id.sequence() == page.tail()
-        && let Some(end) = page.end()
-    {
-        if !is_mcp && end != End::Lost {
-            return Verdict::NothingMore;
+    let is_read = id.sequence() == page.tail();
+    match page.end() {
+        Some(End::Complete) if is_read && !is_mcp => return Verdict::NothingMore,
+        Some(End::Lost) if is_read && about.is_get => {
+            let gap = synthetic::gap(id.sequence() + 1, None, GapReason::Lost);
+            return Verdict::Anew(gap);
         }
-        let is_cut_short = synthetic::is_cut_short(end);
-        return Verdict::Anew(if is_cut_short {
-            synthetic::gap(id.sequence() + 1, None, GapReason::Lost)
-        } else {
-            Bytes::new()
-        });
+        Some(_) if is_read && about.is_get => return Verdict::Anew(Bytes::new()),
+        _ => {}
     }
     let (Ok(runtime), Some(key)) = (Handle::try_current(), asked::random_key()) else {
         return Verdict::Refused(unavailable());
@@ -219,8 +205,25 @@ fn from_log<T: EventStore>(shared: &Shared<T>, claim: Claim, page: Page) -> Verd
     Verdict::Attached(Box::new(subscriber))
 }
 
+/// The response to a client whose request does not go to the server.
+pub(super) fn answer<T, B>(shared: &Shared<T>, verdict: Verdict) -> Response<ResponseBody<B>> {
+    match verdict {
+        Verdict::Attached(subscriber) => {
+            shared.hub.count_resumed();
+            response(*subscriber)
+        }
+        Verdict::NothingMore => nothing_more(),
+        Verdict::Refused(refusal) => {
+            shared.hub.count_refused();
+            refuse(refusal)
+        }
+        // The request was spent on a stream that ended meanwhile: the next one will find that.
+        Verdict::Anew(_) | Verdict::Reopen { .. } => refuse(unavailable()),
+    }
+}
+
 /// The response that a resumed stream begins with.
-pub(super) fn response<B>(subscriber: Subscriber) -> Response<ResponseBody<B>> {
+fn response<B>(subscriber: Subscriber) -> Response<ResponseBody<B>> {
     let mut response = Response::new(ResponseBody::stream(subscriber));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -228,7 +231,7 @@ pub(super) fn response<B>(subscriber: Subscriber) -> Response<ResponseBody<B>> {
     response
 }
 
-pub(super) fn nothing_more<B>() -> Response<ResponseBody<B>> {
+fn nothing_more<B>() -> Response<ResponseBody<B>> {
     let mut response = Response::new(ResponseBody::default());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     BoxError,
+    header::{MCP_PROTOCOL_VERSION, MCP_SESSION_ID},
     message::{Arrival, Limits, Message},
     sse::EventId,
     store::EventStore,
@@ -136,7 +137,7 @@ impl<S: Clone, T> Replay<S, T> {
 }
 
 /// Whether the body may be an MCP message that nobody has read: its client takes a stream for an
-/// answer.
+/// answer, or has named its session or revision.
 fn is_unread<B>(request: &Request<B>) -> bool {
     let has = |name, text: &str| {
         let all = HeaderMap::get_all(request.headers(), name);
@@ -148,7 +149,9 @@ fn is_unread<B>(request: &Request<B>) -> bool {
     request.method() == Method::POST
         && request.extensions().get::<Message>().is_none()
         && has(CONTENT_TYPE, "application/json")
-        && has(ACCEPT, "text/event-stream")
+        && (has(ACCEPT, "text/event-stream")
+            || request.headers().contains_key(MCP_SESSION_ID)
+            || request.headers().contains_key(MCP_PROTOCOL_VERSION))
 }
 
 impl<S: Clone, T> Clone for Replay<S, T> {

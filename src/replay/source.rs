@@ -14,8 +14,17 @@ use crate::BoxError;
 /// The body of a stream that was opened again, whatever its type is.
 pub(super) type Reopened = Pin<Box<dyn Body<Data = Bytes, Error = BodyError> + Send>>;
 
-/// Opens a stream again; `None` if the server does not have it any more.
-pub(super) type Connect = Pin<Box<dyn Future<Output = Option<Reopened>> + Send>>;
+/// Opens a stream again.
+pub(super) type Connect = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+/// What a server says when it is asked for the rest of a stream.
+pub(super) enum Reply {
+    Body(Reopened),
+    /// It does not have the stream any more.
+    Gone,
+    /// It cannot say just now.
+    Later,
+}
 
 pin_project! {
     /// Where a stream's bytes come from.
@@ -60,11 +69,16 @@ where
                 SourceProj::Reopened { body } => return body.as_mut().poll_frame(cx),
                 SourceProj::Gone => return Poll::Ready(None),
                 SourceProj::Connecting { connect } => {
-                    let Some(body) = ready!(connect.as_mut().poll(cx)) else {
-                        self.set(Self::Gone);
-                        return Poll::Ready(Some(Err(BodyErrorKind::NotResumed.into())));
-                    };
-                    self.set(Self::Reopened { body });
+                    let reply = ready!(connect.as_mut().poll(cx));
+                    self.set(Self::Gone);
+                    match reply {
+                        Reply::Body(body) => self.set(Self::Reopened { body }),
+                        Reply::Gone => {
+                            return Poll::Ready(Some(Err(BodyErrorKind::NotResumed.into())));
+                        }
+                        // As if it had closed early once more.
+                        Reply::Later => return Poll::Ready(None),
+                    }
                 }
             }
         }

@@ -2,20 +2,19 @@ use std::{
     fmt,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use bytes::Bytes;
 use tokio::runtime::Handle;
 
 mod care;
+mod held;
 
 use super::{
-    drain,
     expect::About,
     hub::Hub,
     producer::{Produce, Sink, Step},
@@ -28,7 +27,10 @@ use crate::{sse::StreamKey, store::Owner};
 /// At any time one driver has the current generation: the client's response body, or the task that
 /// drains it. Every other one is fenced: it finds another generation, and touches nothing.
 ///
-/// Lock order: the state of a stream and the table of the hub are never locked together.
+/// The producer is polled with the state locked, so whatever it runs must be able to ask for the end of
+/// the stream without the lock: that is a flag, which everybody who has had the lock looks at. Lock
+/// order: the state of a stream and the table of the hub are never locked together; the waker and the
+/// hub's quotas are leaves.
 pub(super) struct Stream {
     pub(super) key: StreamKey,
     pub(super) owner: Owner,
@@ -42,15 +44,21 @@ pub(super) struct Stream {
     mode: AtomicU8,
     /// When the client's body was last polled, in beats of the hub.
     polled: AtomicU32,
-    /// When the client was last sent something.
+    /// When the client was last sent something, an event, and a comment of ours.
     spoke: AtomicU32,
-    /// When the client was last sent a comment.
+    heard: AtomicU32,
     reminded: AtomicU32,
     wants_keep_alive: AtomicBool,
     /// Whether the client was ever sent an event, so that it may have a cursor.
     has_spoken: AtomicBool,
     is_answered: AtomicBool,
     has_log: AtomicBool,
+    /// Somebody wants the stream to end.
+    is_terminated: AtomicBool,
+    /// The client is to be sent away for so many milliseconds, less one.
+    dismissed: AtomicU64,
+    /// Of the driver, to tell it that it is fenced, or has something to say.
+    waker: Mutex<Option<Waker>>,
     state: Mutex<State>,
 }
 
@@ -72,19 +80,19 @@ pub enum StreamState {
 
 struct State {
     generation: u32,
-    /// Of the driver, to tell it that it is fenced, or has something to say.
-    waker: Option<Waker>,
     /// `None` once the stream is over.
     producer: Option<Pin<Box<dyn Produce>>>,
     /// Found set, the last poll has panicked, and the producer must not be polled again.
     is_polling: bool,
+    /// How much is still said to a client that is sent away.
+    farewell: u8,
     /// Since when nobody is attached, in beats.
     since: u32,
-    /// How often in a row a client came back with the same cursor, and which.
+    /// When the last client came, and how often in a row one came back with which cursor.
+    came: u32,
     cursor: u64,
     repeats: u32,
-    /// The client is to be sent away.
-    dismissed: Option<Duration>,
+    recorded: u64,
     /// How much was read without a client.
     drained: usize,
 }
@@ -101,6 +109,15 @@ pub(super) enum Turn {
     },
 }
 
+/// What becomes of a client that comes back.
+pub(super) enum Attach {
+    Attached(Attached),
+    /// The server has to be asked for the rest, from that id of its own on.
+    Suspended(Vec<u8>),
+    /// Nothing more than what is in the log will come.
+    Over,
+}
+
 /// A client that was attached.
 pub(super) struct Attached {
     pub(super) generation: u32,
@@ -113,14 +130,8 @@ const FREE_REPEATS: u32 = 3;
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
-impl State {
-    fn keep(&mut self, waker: &Waker) {
-        match &mut self.waker {
-            Some(kept) => kept.clone_from(waker),
-            none => *none = Some(waker.clone()),
-        }
-    }
-}
+/// How many frames a client that is sent away still gets, if they are there.
+const FAREWELL: u8 = 16;
 
 impl Stream {
     /// A stream that a client is attached to, with the first generation, 0.
@@ -135,6 +146,8 @@ impl Stream {
     ) -> Arc<Self> {
         let now = hub.now();
         let serial = hub.next_serial();
+        // Whoever comes after the end is sent on at once (D29).
+        let farewell = if hub.closing().is_some() { 0 } else { FAREWELL };
         let stream = Arc::new(Self {
             key,
             owner,
@@ -146,30 +159,30 @@ impl Stream {
             mode: AtomicU8::new(StreamState::Attached as u8),
             polled: AtomicU32::new(now),
             spoke: AtomicU32::new(now),
+            heard: AtomicU32::new(now),
             reminded: AtomicU32::new(now),
             wants_keep_alive: AtomicBool::new(false),
             has_spoken: AtomicBool::new(false),
             is_answered: AtomicBool::new(false),
             has_log: AtomicBool::new(false),
+            is_terminated: AtomicBool::new(false),
+            dismissed: AtomicU64::new(0),
+            waker: Mutex::new(None),
             state: Mutex::new(State {
                 generation: 0,
-                waker: None,
                 producer: Some(producer),
                 is_polling: false,
+                farewell,
                 since: now,
+                came: now,
                 cursor: u64::MAX,
                 repeats: 0,
-                dismissed: None,
+                recorded: 0,
                 drained: 0,
             }),
         });
         stream.hub.insert(Arc::clone(&stream), &stream.runtime);
         stream
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A producer that panics leaves `is_polling` set, which says more than the poison does.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn hub(&self) -> &Hub {
@@ -187,21 +200,22 @@ impl Stream {
 
     /// Called with the state locked, which orders the changes.
     fn set_mode(&self, mode: StreamState) {
-        let before = self.mode.swap(mode as u8, Relaxed);
-        self.hub.count_detached(
-            before == StreamState::Detached as u8,
-            mode == StreamState::Detached,
-        );
+        let before = self.state();
+        self.mode.store(mode as u8, Relaxed);
+        let waits = |state| matches!(state, StreamState::Detached | StreamState::Suspended);
+        self.hub
+            .count_waiting(&self.owner, waits(before), waits(mode));
     }
 
     /// Polls the producer, if `generation` is still the one that drives it.
     pub(super) fn poll(&self, generation: u32, sink: Sink, cx: &mut Context<'_>) -> Poll<Turn> {
         let is_client = sink != Sink::Nobody;
+        let now = self.hub.now();
         if is_client {
-            self.polled.store(self.hub.now(), Relaxed);
+            self.polled.store(now, Relaxed);
         }
-        let mut guard = self.lock();
-        let state = &mut *guard;
+        let mut held = self.lock();
+        let state = &mut *held;
         let Some(producer) = state
             .producer
             .as_mut()
@@ -209,44 +223,54 @@ impl Stream {
         else {
             return Poll::Ready(Turn::Fenced);
         };
-        if is_client && let Some(retry) = state.dismissed.or(self.hub.closing()) {
-            return Poll::Ready(Turn::Dismissed(retry));
-        }
         if state.is_polling {
-            drop(guard);
-            self.abandon(generation);
+            held.end();
             return Poll::Ready(Turn::Fenced);
         }
+        let dismissed = self.dismissed().filter(|_| is_client);
+        if let Some(retry) = dismissed {
+            if state.farewell == 0 {
+                return Poll::Ready(Turn::Dismissed(retry));
+            }
+            state.farewell -= 1;
+        }
         state.is_polling = true;
-        let polled = producer.as_mut().poll_produce(sink, cx);
+        let mut polled = producer.as_mut().poll_produce(sink, cx);
+        if matches!(polled, Poll::Ready(Step::Suspended)) && !self.hub.may_wait(&self.owner) {
+            producer.as_mut().give_up();
+            polled = producer.as_mut().poll_produce(sink, cx);
+        }
         state.is_polling = false;
         if producer.has_log() != self.has_log.load(Relaxed) {
             self.has_log.store(producer.has_log(), Relaxed);
         }
         let Poll::Ready(step) = polled else {
-            if producer.is_answered() {
+            if let Some(retry) = dismissed {
+                return Poll::Ready(Turn::Dismissed(retry));
+            }
+            if producer.is_answered() && !producer.outlives_client() {
                 self.is_answered.store(true, Relaxed);
             }
-            state.keep(cx.waker());
-            return Poll::Pending;
+            drop(held);
+            self.keep(cx.waker());
+            // Whoever wanted to wake this driver meanwhile found the waker of another.
+            return self.poll_again(is_client, cx);
         };
         let recorded = producer.recorded();
         match step {
-            Step::Ended | Step::Failed(_) => {
-                state.waker = None;
-                drop(guard);
-                self.abandon(generation);
-            }
+            Step::Ended | Step::Failed(_) => held.end(),
             Step::Suspended => {
-                state.since = self.hub.now();
+                state.since = now;
                 self.set_mode(StreamState::Suspended);
             }
             Step::Data(_) => {
-                self.spoke.store(self.hub.now(), Relaxed);
+                self.spoke.store(now, Relaxed);
                 if self.wants_keep_alive.load(Relaxed) {
                     self.wants_keep_alive.store(false, Relaxed);
                 }
-                if recorded > 0 {
+                if recorded != state.recorded {
+                    state.recorded = recorded;
+                    self.heard.store(now, Relaxed);
                     self.has_spoken.store(true, Relaxed);
                 }
             }
@@ -256,19 +280,35 @@ impl Stream {
         Poll::Ready(Turn::Step { step, recorded })
     }
 
+    /// Makes sure that nothing that happened before the waker was kept is missed.
+    fn poll_again(&self, is_client: bool, cx: &Context<'_>) -> Poll<Turn> {
+        let is_wanted = self.is_terminated.load(Relaxed)
+            || is_client && (self.dismissed().is_some() || self.wants_keep_alive.load(Relaxed));
+        if is_wanted {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// For how long the client is to be sent away.
+    pub(super) fn dismissed(&self) -> Option<Duration> {
+        let millis = self.dismissed.load(Relaxed);
+        let own = millis.checked_sub(1).map(Duration::from_millis);
+        own.or(self.hub.closing())
+    }
+
     /// Whether `generation` drives the stream, and how much of it is recorded; keeps the waker.
     pub(super) fn look(&self, generation: u32, cx: &Context<'_>) -> Option<u64> {
         self.polled.store(self.hub.now(), Relaxed);
-        let mut state = self.lock();
-        if state.generation != generation {
+        self.keep(cx.waker());
+        let held = self.lock();
+        if held.generation != generation {
             return None;
         }
-        let recorded = state.producer.as_ref()?.recorded();
-        state.keep(cx.waker());
-        Some(recorded)
+        Some(held.producer.as_ref()?.recorded())
     }
 
-    /// Whether the last response was there when the producer last had nothing to say.
+    /// Whether the last response was recorded when the producer last had nothing to say.
     pub(super) fn is_answered(&self) -> bool {
         self.is_answered.load(Relaxed)
     }
@@ -280,23 +320,16 @@ impl Stream {
 
     /// Whether the log is still to come.
     pub(super) fn is_opening(&self) -> bool {
-        let state = self.lock();
-        let producer = state.producer.as_ref();
+        let held = self.lock();
+        let producer = held.producer.as_ref();
         producer.is_some_and(|producer| !producer.has_log() && producer.outlives_client())
-    }
-
-    /// What a client is told whose response may be among what is forgotten.
-    pub(super) fn forgotten(&self) -> Bytes {
-        let state = self.lock();
-        let producer = state.producer.as_ref();
-        producer
-            .map(|producer| producer.forgotten())
-            .unwrap_or_default()
     }
 
     /// Notes that the client was sent an event of the log.
     pub(super) fn note_spoken(&self) {
-        self.spoke.store(self.hub.now(), Relaxed);
+        let now = self.hub.now();
+        self.spoke.store(now, Relaxed);
+        self.heard.store(now, Relaxed);
         self.has_spoken.store(true, Relaxed);
     }
 
@@ -310,35 +343,42 @@ impl Stream {
         is_due
     }
 
-    /// The upstream's id, if it has to be asked for the rest.
-    pub(super) fn suspended_at(&self) -> Option<Vec<u8>> {
-        let state = self.lock();
-        let id = state.producer.as_ref()?.suspended_at()?;
-        Some(id.to_vec())
-    }
-
     /// Makes a client that has come back with `cursor` the driver, and fences the one before it.
     ///
-    /// `None` if nothing more than what is in the log will come.
-    pub(super) fn attach(&self, cursor: u64, connect: Option<Connect>) -> Option<Attached> {
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        let producer = state.producer.as_mut()?;
-        // While something is still on its way into the log, it has to be driven there.
+    /// `connect` asks the server for the rest, if that has to be done.
+    pub(super) fn attach(&self, cursor: u64, connect: Option<Connect>) -> Attach {
+        let mut held = self.lock();
+        let state = &mut *held;
+        if state.is_polling {
+            held.end();
+            return Attach::Over;
+        }
+        let Some(producer) = &mut state.producer else {
+            return Attach::Over;
+        };
+        // While something is still on its way into the log, it has to be driven there. And of what is
+        // not recorded, nobody can say what this client has missed.
         let is_settled = producer.is_answered() && !producer.outlives_client();
-        if is_settled || state.is_polling {
-            return None;
+        if is_settled || !producer.is_recording() {
+            return Attach::Over;
         }
-        if producer.suspended_at().is_some() {
-            producer.as_mut().reopen(connect?);
+        if let Some(theirs) = producer.suspended_at() {
+            let Some(connect) = connect else {
+                return Attach::Suspended(theirs.to_vec());
+            };
+            producer.as_mut().reopen(connect);
         }
+        let now = self.hub.now();
         state.generation += 1;
-        if state.cursor == cursor {
-            state.repeats += 1;
+        let has_stayed = now.wrapping_sub(state.came) > self.hub.limits().patience;
+        state.repeats = if state.cursor == cursor && !has_stayed {
+            state.repeats + 1
         } else {
-            state.cursor = cursor;
-            state.repeats = 0;
-        }
+            0
+        };
+        state.cursor = cursor;
+        state.came = now;
+        state.farewell = FAREWELL;
         let retry = state.repeats.checked_sub(FREE_REPEATS).map(|more| {
             let retry = FIRST_RETRY.saturating_mul(1 << more.min(10));
             super::hub::jittered(retry.min(LAST_RETRY), &self.key)
@@ -347,77 +387,14 @@ impl Stream {
             generation: state.generation,
             retry,
         };
-        state.dismissed = None;
-        self.polled.store(self.hub.now(), Relaxed);
-        self.spoke.store(self.hub.now(), Relaxed);
+        self.dismissed.store(0, Relaxed);
+        self.polled.store(now, Relaxed);
+        self.spoke.store(now, Relaxed);
+        self.heard.store(now, Relaxed);
         self.set_mode(StreamState::Attached);
-        let before = state.waker.take();
-        drop(guard);
-        if let Some(before) = before {
-            before.wake();
-        }
-        Some(attached)
-    }
-
-    /// The client of that generation is gone: goes on alone, if that has a purpose.
-    pub(super) fn detach(self: &Arc<Self>, generation: u32) {
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        if state.generation != generation {
-            return;
-        }
-        let Some(producer) = &state.producer else {
-            return;
-        };
-        if producer.suspended_at().is_some() {
-            return;
-        }
-        let goes_on = producer.outlives_client()
-            && !state.is_polling
-            && self.hub.closing().is_none()
-            && self.hub.may_detach();
-        if !goes_on {
-            drop(guard);
-            self.abandon(generation);
-            return;
-        }
-        self.leave_alone(state);
-        let generation = state.generation;
-        let before = state.waker.take();
-        drop(guard);
-        if let Some(before) = before {
-            before.wake();
-        }
-        self.hub.note_detached(self);
-        self.runtime
-            .spawn(drain::drain(Arc::clone(self), generation));
-    }
-
-    fn leave_alone(&self, state: &mut State) {
-        state.generation += 1;
-        state.since = self.hub.now();
-        state.dismissed = None;
-        state.drained = 0;
-        self.set_mode(StreamState::Detached);
-    }
-
-    /// Ends the stream: nobody drives it any more, and a log that is not closed is lost.
-    pub(super) fn abandon(&self, generation: u32) {
-        let mut state = self.lock();
-        if state.generation != generation {
-            return;
-        }
-        state.generation += 1;
-        let producer = state.producer.take();
-        let waker = state.waker.take();
-        self.set_mode(StreamState::Over);
-        drop(state);
-        // Dropped outside of the lock: what else it drops is not ours to know.
-        drop(producer);
-        self.hub.remove(&self.key);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        drop(held);
+        self.wake();
+        Attach::Attached(attached)
     }
 }
 

@@ -157,12 +157,9 @@ impl Subscriber {
                 return self.poll_quiet(cx);
             };
             match turn {
-                Turn::Fenced => self.phase = Phase::Over,
-                Turn::Dismissed(retry) => {
-                    self.phase = Phase::Over;
-                    let retry = super::hub::jittered(retry, &stream.key);
-                    return data(synthetic::retry(retry));
-                }
+                // Not a clean end: what was sent may look like the whole.
+                Turn::Fenced => self.break_off(),
+                Turn::Dismissed(retry) => return data(self.send_away(retry)),
                 Turn::Step { step, recorded } => match step {
                     Step::Data(bytes) => {
                         if recorded > self.delivered || self.greeting == Some(Greeting::Comment) {
@@ -231,9 +228,12 @@ impl Subscriber {
             let backlog = backlog.get_mut().unwrap_or_else(PoisonError::into_inner);
             // Asked each time: whoever is fenced sends nothing more (D01).
             let Some(recorded) = stream.look(*generation, cx) else {
-                self.phase = Phase::Over;
+                self.break_off();
                 return Poll::Ready(None);
             };
+            if let Some(retry) = stream.dismissed() {
+                return Poll::Ready(Some(Frame::data(self.send_away(retry))));
+            }
             let read = match backlog.poll_read(cx) {
                 Poll::Ready(read) => read,
                 Poll::Pending if stream.take_keep_alive() => {
@@ -261,13 +261,13 @@ impl Subscriber {
                 }
                 Ok(Read::Gap { floor }) => {
                     let from = self.delivered + 1;
+                    stream.hub().count_gap();
                     if stream.about.awaits_response() {
                         self.phase = Phase::Over;
+                        let errors = synthetic::forgotten(backlog.expected().ids());
                         self.backlog = None;
-                        let errors = stream.forgotten();
                         return Poll::Ready(Some(Frame::data(errors)));
                     }
-                    stream.hub().count_gap();
                     backlog.skip_to(floor - 1);
                     self.delivered = floor - 1;
                     let gap = synthetic::gap(from, Some(floor), GapReason::Evicted);
@@ -283,6 +283,26 @@ impl Subscriber {
 }
 
 impl Subscriber {
+    /// Asks the client to come back after that time, to where it is.
+    fn send_away(&mut self, retry: Duration) -> Bytes {
+        self.phase = Phase::Over;
+        self.backlog = None;
+        let stream = &self.attachment.stream;
+        let retry = super::hub::jittered(retry, &stream.key);
+        match self.greeting.take() {
+            // It has no place to come back to yet.
+            Some(Greeting::Cursor { id, form, .. }) if stream.has_log() => {
+                synthetic::cursor(&id, form, Some(retry))
+            }
+            _ => synthetic::retry(retry),
+        }
+    }
+
+    fn break_off(&mut self) {
+        self.backlog = None;
+        self.phase = Phase::Failing(BodyErrorKind::Superseded.into(), false);
+    }
+
     fn fail(&mut self, error: StoreError) {
         self.backlog = None;
         self.phase = Phase::Failing(BodyError::new(BodyErrorKind::Store, error), false);

@@ -7,7 +7,6 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::{
     jsonrpc::{ErrorObject, RequestId, code},
     sse::{self, EventId},
-    store::End,
 };
 
 /// A JSON-RPC error for each request whose response will not come.
@@ -94,11 +93,6 @@ pub(super) fn cursor(id: &EventId, form: CursorForm, retry: Option<Duration>) ->
 /// Keeps a connection open; also the first thing on it, for proxies that wait for a first byte (C09).
 pub(super) fn keep_alive() -> Bytes {
     Bytes::from_static(b":\n\n")
-}
-
-/// What the end of a log that was cut short means for a reader.
-pub(super) const fn is_cut_short(end: End) -> bool {
-    matches!(end, End::Lost)
 }
 
 /// Asks the client to come back after that time.

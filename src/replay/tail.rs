@@ -14,7 +14,10 @@ use super::{
     source::Connect,
     synthetic::{self, GapReason},
 };
-use crate::store::{EventStore, StoreError, StoreErrorKind};
+use crate::{
+    sse::{Decoder, Frame},
+    store::{End, EventStore, StoreError, StoreErrorKind},
+};
 
 /// Reads a stream that is over, or that somebody else drives, from its log alone.
 pub(super) struct Tail<T: EventStore> {
@@ -60,10 +63,29 @@ impl<T: EventStore> Tail<T> {
         Step::Data(synthetic::gap(from, None, GapReason::Evicted))
     }
 
+    /// Takes note of the responses among `events`: who has those is not told that they are missing.
+    fn note(&mut self, events: &Bytes) {
+        let mut decoder = Decoder::new();
+        let mut events = events.clone();
+        while self.expect.is_open()
+            && let Ok(Some(frame)) = decoder.decode(&mut events)
+        {
+            if let Frame::Event(event) = frame
+                && let Some(data) = event.data()
+            {
+                self.expect.note(&data);
+            }
+        }
+    }
+
     fn cut_short(&mut self) -> Step {
         self.is_over = true;
         if self.about.awaits_response() {
-            return Step::Data(synthetic::broken_off(self.expect.ids()));
+            let errors = synthetic::broken_off(self.expect.ids());
+            if errors.is_empty() {
+                return Step::Ended;
+            }
+            return Step::Data(errors);
         }
         let from = self.pages.after() + 1;
         Step::Data(synthetic::gap(from, None, GapReason::Lost))
@@ -87,17 +109,25 @@ impl<T: EventStore> Produce for Tail<T> {
                 }
             }
             match ready!(self.pages.poll_read(cx)) {
-                Ok(Read::Events(events, _)) => return Poll::Ready(Step::Data(events)),
+                Ok(Read::Events(events, _)) => {
+                    self.note(&events);
+                    return Poll::Ready(Step::Data(events));
+                }
                 Ok(Read::Gap { floor }) => return Poll::Ready(self.gap(floor)),
                 Ok(Read::CaughtUp(None)) => {
                     let watch = self.pages.watch();
                     self.watching = Some(watch);
                 }
                 Ok(Read::CaughtUp(Some(end))) => {
-                    if synthetic::is_cut_short(end) {
+                    if end == End::Lost {
                         return Poll::Ready(self.cut_short());
                     }
                     self.is_over = true;
+                    if end == End::Failed && !self.about.awaits_response() {
+                        // As it was for those who were there.
+                        let error = BodyErrorKind::Inner.into();
+                        return Poll::Ready(Step::Failed(error));
+                    }
                 }
                 Err(error) => return Poll::Ready(self.failed(error)),
             }
@@ -120,9 +150,11 @@ impl<T: EventStore> Produce for Tail<T> {
         false
     }
 
-    fn forgotten(&self) -> Bytes {
-        synthetic::forgotten(self.expect.ids())
+    fn is_recording(&self) -> bool {
+        true
     }
+
+    fn give_up(self: Pin<&mut Self>) {}
 
     fn suspended_at(&self) -> Option<&[u8]> {
         None

@@ -191,6 +191,12 @@ impl RawEvent {
         rewrite::put_with_id(self, id, out);
     }
 
+    /// Appends to `out` the event without its id.
+    #[cfg(feature = "replay")]
+    pub(crate) fn push_without_id(&self, out: &mut Vec<u8>) {
+        rewrite::put_without_id(self, out);
+    }
+
     /// The length of what [`push_with_id`](Self::push_with_id) appends, if the event has no id.
     #[cfg(feature = "replay")]
     #[inline]

@@ -35,7 +35,7 @@ where
     if event.fields().id_lines == 0 {
         insert(event, id, out);
     } else {
-        replace(event, id, out);
+        replace(event, Some(id), out);
     }
 }
 
@@ -52,7 +52,16 @@ fn insert(event: &RawEvent, id: &[u8], out: &mut impl BufMut) {
     out.put_slice(&raw[at..]);
 }
 
-fn replace<O>(event: &RawEvent, id: &[u8], out: &mut O)
+/// Appends `event` without its id lines.
+#[cfg(feature = "replay")]
+pub(super) fn put_without_id<O>(event: &RawEvent, out: &mut O)
+where
+    O: BufMut + Deref<Target = [u8]>,
+{
+    replace(event, None, out);
+}
+
+fn replace<O>(event: &RawEvent, id: Option<&[u8]>, out: &mut O)
 where
     O: BufMut + Deref<Target = [u8]>,
 {
@@ -63,7 +72,7 @@ where
     for (nth, line) in ids.take(event.fields().id_lines as usize).enumerate() {
         let range = line.range();
         out.put_slice(&raw[copied..range.start]);
-        if nth == 0 {
+        if let Some(id) = id.filter(|_| nth == 0) {
             put_id(id, out);
             out.put_slice(line.terminator());
         } else if out.last() == Some(&CR) && raw.get(range.end) == Some(&LF) {

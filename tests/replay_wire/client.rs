@@ -75,6 +75,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Client<I> {
         &self.heard
     }
 
+    /// Reads the response to its end, or to where it is broken off.
+    pub(crate) async fn end(&mut self) -> &Heard {
+        while !self.heard.is_whole() && self.fill().await {}
+        &self.heard
+    }
+
     /// Reads until the other side closes.
     pub(crate) async fn closed(&mut self) -> &Heard {
         while self.fill().await {}

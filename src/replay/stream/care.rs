@@ -4,14 +4,52 @@ use std::{
     time::Duration,
 };
 
-use super::{Sink, Step, Stream, StreamState, Turn};
+use super::{Sink, Step, Stream, StreamState, Turn, held::Held};
+use crate::replay::drain;
 
 /// What others do with a stream than its driver.
 impl Stream {
-    /// Ends the stream, whoever drives it.
-    pub(in crate::replay) fn terminate(&self) {
-        let generation = self.lock().generation;
-        self.abandon(generation);
+    /// The client of that generation is gone: goes on alone, if that has a purpose.
+    pub(in crate::replay) fn detach(self: &Arc<Self>, generation: u32) {
+        let held = self.lock();
+        if held.generation == generation {
+            self.leave(held);
+        }
+    }
+
+    /// Goes on without the client, if that has a purpose.
+    fn leave(self: &Arc<Self>, mut held: Held<'_>) {
+        let state = &mut *held;
+        let Some(producer) = &mut state.producer else {
+            return;
+        };
+        if producer.suspended_at().is_some() {
+            return;
+        }
+        if state.is_polling || !producer.outlives_client() || self.hub.closing().is_some() {
+            return held.end();
+        }
+        if !self.hub.may_wait(&self.owner) {
+            // Whoever comes back is told.
+            self.hub.count_lost();
+            producer.as_mut().give_up();
+        }
+        self.drain(held);
+    }
+
+    /// Makes a task the driver.
+    fn drain(self: &Arc<Self>, mut held: Held<'_>) {
+        held.generation += 1;
+        held.since = self.hub.now();
+        held.drained = 0;
+        self.dismissed.store(0, Relaxed);
+        self.set_mode(StreamState::Detached);
+        let generation = held.generation;
+        drop(held);
+        self.wake();
+        self.hub.note_detached(self);
+        self.runtime
+            .spawn(drain::drain(Arc::clone(self), generation));
     }
 
     /// Whether no client can have a cursor of this stream, and none is there.
@@ -21,83 +59,88 @@ impl Stream {
 
     /// Ends the stream, if no client is there.
     pub(in crate::replay) fn terminate_detached(&self) {
-        let state = self.lock();
-        let generation = state.generation;
-        let is_detached = self.state() == StreamState::Detached;
-        drop(state);
-        if is_detached {
-            self.abandon(generation);
+        let held = self.lock();
+        if self.state() == StreamState::Detached {
+            held.end();
         }
     }
 
-    /// Asks the client to come back after `retry`. A stream without a client is left alone.
-    pub(in crate::replay) fn dismiss(&self, retry: Duration) {
-        let mut state = self.lock();
+    /// Asks the client to come back after `retry`. False if there is none.
+    pub(in crate::replay) fn dismiss(&self, retry: Duration) -> bool {
         if self.state() != StreamState::Attached {
-            return;
+            return false;
         }
-        state.dismissed = Some(retry);
-        let waker = state.waker.take();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        let millis = u64::try_from(retry.as_millis()).unwrap_or(u64::MAX);
+        self.dismissed.store(millis.saturating_add(1), Relaxed);
+        self.wake();
+        true
     }
 
     /// Looks after the stream, once per beat of the hub.
     pub(in crate::replay) fn beat(self: &Arc<Self>, now: u32) {
-        let limits = self.hub.limits();
         match self.state() {
-            StreamState::Attached => {
-                let silence = || now.wrapping_sub(self.polled.load(Relaxed));
-                let is_stalled = || limits.stall.is_some_and(|stall| silence() > stall);
-                if is_stalled() {
-                    // Its socket has been full for so long that nobody asks for more (C01).
-                    let generation = self.lock().generation;
-                    // Asked again: whoever has taken over meanwhile is no longer silent.
-                    if is_stalled() {
-                        tracing::debug!(stream = ?self.key, "client stalled");
-                        self.hub.count_stalled();
-                        self.detach(generation);
-                    }
-                    return;
-                }
-                let quiet = now.wrapping_sub(self.spoke.load(Relaxed));
-                if let Some(polling) = limits.polling.filter(|polling| quiet >= polling.after)
-                    && self.may_close_early
-                {
-                    self.dismiss(polling.retry);
-                    return;
-                }
-                let reminded = now.wrapping_sub(self.reminded.load(Relaxed));
-                let is_due = limits
-                    .keep_alive
-                    .is_some_and(|every| quiet.min(reminded) >= every);
-                if is_due {
-                    self.wants_keep_alive.store(true, Relaxed);
-                }
-                // A body that is polled when it is woken is not stalled, however quiet it is.
-                if is_due || limits.stall.is_some_and(|stall| silence() > stall / 2) {
-                    let waker = self.lock().waker.clone();
-                    if let Some(waker) = waker {
-                        waker.wake();
-                    }
-                }
-            }
-            StreamState::Detached | StreamState::Suspended => {
-                let state = self.lock();
-                let generation = state.generation;
-                // Asked again, where it cannot change: a client may be back.
-                let is_late = self.state() != StreamState::Attached
-                    && now.wrapping_sub(state.since) > limits.detached;
-                drop(state);
-                if is_late {
-                    tracing::debug!(stream = ?self.key, "nobody came back");
-                    self.hub.count_lost();
-                    self.abandon(generation);
-                }
-            }
+            StreamState::Attached => self.beat_attached(now),
+            StreamState::Detached | StreamState::Suspended => self.beat_alone(now),
             StreamState::Over => {}
+        }
+    }
+
+    fn beat_attached(self: &Arc<Self>, now: u32) {
+        let limits = self.hub.limits();
+        let silence = || now.wrapping_sub(self.polled.load(Relaxed));
+        if limits.stall.is_some_and(|stall| silence() > stall) {
+            // Its socket has been full for so long that nobody asks for more (C01). Asked again,
+            // because whoever has taken over meanwhile is not silent.
+            let held = self.lock();
+            if self.state() == StreamState::Attached
+                && limits.stall.is_some_and(|stall| silence() > stall)
+            {
+                tracing::debug!(stream = ?self.key, "client stalled");
+                self.hub.count_stalled();
+                self.leave(held);
+            }
+            return;
+        }
+        let since = |time: u32| now.wrapping_sub(time);
+        let polling = limits.polling.filter(|_| self.may_close_early);
+        if let Some(polling) = polling
+            && since(self.heard.load(Relaxed)) >= polling.after
+        {
+            self.dismiss(polling.retry);
+            return;
+        }
+        let quiet = since(self.spoke.load(Relaxed)).min(since(self.reminded.load(Relaxed)));
+        let is_due = limits.keep_alive.is_some_and(|every| quiet >= every);
+        if is_due {
+            self.wants_keep_alive.store(true, Relaxed);
+        }
+        // A body that is polled when it is woken is not stalled, however quiet it is.
+        if is_due || limits.stall.is_some_and(|stall| silence() > stall / 2) {
+            self.wake();
+        }
+    }
+
+    fn beat_alone(self: &Arc<Self>, now: u32) {
+        let mut held = self.lock();
+        let state = &mut *held;
+        let Some(producer) = &mut state.producer else {
+            return;
+        };
+        if now.wrapping_sub(state.since) <= self.hub.limits().detached {
+            return;
+        }
+        let was = self.state();
+        if was == StreamState::Attached || producer.is_answered() {
+            return;
+        }
+        tracing::debug!(stream = ?self.key, "nobody came back");
+        self.hub.count_lost();
+        producer.as_mut().give_up();
+        if was == StreamState::Suspended {
+            self.drain(held);
+        } else {
+            drop(held);
+            self.wake();
         }
     }
 
@@ -115,32 +158,37 @@ impl Stream {
                 ..
             }
         );
-        if goes_on && !self.is_worth_draining(generation) {
-            self.hub.count_lost();
-            self.abandon(generation);
-            return Poll::Ready(false);
+        if goes_on {
+            self.limit(generation);
         }
         Poll::Ready(goes_on)
+    }
+
+    /// Gives a stream up that is not worth more, or cannot be recorded.
+    fn limit(&self, generation: u32) {
+        let mut held = self.lock();
+        let state = &mut *held;
+        if state.generation != generation {
+            return;
+        }
+        let Some(producer) = &mut state.producer else {
+            return;
+        };
+        if self.hub.closing().is_some() || !producer.is_recording() {
+            held.end();
+        } else if state.drained > self.hub.config.max_detached_bytes && !producer.is_answered() {
+            self.hub.count_lost();
+            state.drained = 0;
+            producer.as_mut().give_up();
+        }
     }
 
     /// The task that drove the stream alone is gone: ends the stream, unless it waits to be resumed, or
     /// somebody else drives it.
     pub(in crate::replay) fn release(&self, generation: u32) {
-        if self.state() != StreamState::Suspended {
-            self.abandon(generation);
+        let held = self.lock();
+        if held.generation == generation && self.state() != StreamState::Suspended {
+            held.end();
         }
-    }
-
-    fn is_worth_draining(&self, generation: u32) -> bool {
-        let state = self.lock();
-        let Some(producer) = state
-            .producer
-            .as_ref()
-            .filter(|_| state.generation == generation)
-        else {
-            return true;
-        };
-        let is_too_much = state.drained > self.hub.config.max_detached_bytes;
-        producer.is_answered() || producer.outlives_client() && !is_too_much
     }
 }

@@ -42,7 +42,7 @@ pub(super) struct State {
 /// What a stream is about. A copy, because a slice might keep a large buffer alive; in place, if it
 /// is as short as nearly all are.
 pub(super) enum About {
-    Short([u8; About::SHORT], u8),
+    Short([u8; Self::SHORT], u8),
     Long(Box<[u8]>),
 }
 

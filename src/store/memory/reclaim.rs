@@ -26,11 +26,17 @@ impl Shared {
     }
 
     /// Evicts others until `log`'s owner and the store hold no more than `tolerated` bytes over what
-    /// they may. Returns how many they do.
+    /// they may. Returns how many they did when there was nothing left to evict.
     pub(super) fn reclaim(&self, log: &Arc<Log>, tolerated: usize, need: Need) -> usize {
         let scopes = [Scope::Owner(log.account.owner), Scope::Store];
+        let mut left = 0;
         for scope in scopes {
-            while self.excess(scope, &log.account) > tolerated {
+            loop {
+                let excess = self.excess(scope, &log.account);
+                if excess <= tolerated {
+                    left = left.max(excess);
+                    break;
+                }
                 // Unlocked again before the victim is locked.
                 let victim = self.registry().evict(scope, log, need);
                 match victim {
@@ -40,12 +46,15 @@ impl Shared {
                         self.evicted.fetch_add(events as u64, Relaxed);
                     }
                     Some(Victim::Events(victim)) => self.clear(&victim),
-                    None => break,
+                    // Not looked at again: others may be about to take, or to give back.
+                    None => {
+                        left = left.max(excess);
+                        break;
+                    }
                 }
             }
         }
-        let excess = scopes.map(|scope| self.excess(scope, &log.account));
-        excess.into_iter().max().unwrap_or_default()
+        left
     }
 
     pub(super) fn charge(&self, account: &Account, bytes: usize) {
