@@ -77,6 +77,10 @@ impl World {
     ) {
         let at = claim.stream;
         let next = claim.sequence + 1;
+        let is_kept = |truth: &Option<Truth>| truth.is_none_or(|truth| truth.floor <= next);
+        let may_be_whole = [claim.before, now].iter().any(is_kept);
+        let is_get = self.streams[at].is_get();
+        assert!(is_get || may_be_whole, "RPL-2: 400 before any byte");
         let Some(call) = call else {
             let all = self.handle.streams();
             let is_log = all.last().is_some_and(|info| info.serial > top);

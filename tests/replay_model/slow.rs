@@ -1,5 +1,8 @@
 //! A store in memory that takes its time.
 
+// Each of the tests that share this uses a part of it.
+#![allow(dead_code)]
+
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
