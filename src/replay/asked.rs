@@ -34,6 +34,7 @@ pub(super) struct Asked {
     pub(super) era: Era,
     /// Whether a header says that it is MCP.
     has_mcp_header: bool,
+    has_session: bool,
     method: Asks,
     /// The body of a message. Its shape would have to be copied for each request, and is of use only if
     /// the response is a stream.
@@ -80,6 +81,7 @@ impl Asked {
         let owner = extensions.get::<Owner>().copied();
         Self {
             era: era.unwrap_or_else(|| classify(method, headers, None).era),
+            has_session: session.is_some(),
             has_mcp_header: session.is_some() || headers.contains_key(MCP_PROTOCOL_VERSION),
             method: asks,
             message: message.map(|message| message.body().clone()),
@@ -152,20 +154,16 @@ impl Asked {
         }
     }
 
-    /// The session that the response says has ended. Of an owner who was told by somebody outside, only
-    /// that one can say what ends with a session.
+    /// Whose session the response says has ended.
     pub(super) fn ended_session(&self, status: StatusCode) -> Option<Owner> {
         let is_ended =
             self.method == Asks::Delete && self.era.has_sessions() && status.is_success();
         self.session().filter(|_| is_ended)
     }
 
-    /// Whoever has the session that the request names, if that is how streams are owned.
+    /// Who owns the streams of the session that the request names.
     pub(super) fn session(&self) -> Option<Owner> {
-        match &self.owner {
-            WhoOwns::Session(Some(session)) => Some(Owner::new(None, Some(session.as_bytes()))),
-            WhoOwns::Session(None) | WhoOwns::Told(_) => None,
-        }
+        self.has_session.then(|| self.owner())
     }
 
     /// How a client that has resumed a stream is given its cursor.

@@ -12,7 +12,11 @@ const TURNS: usize = 32;
 
 /// Goes on reading a stream whose client is gone, until it ends, or a client takes it over.
 pub(super) async fn drain(stream: Arc<Stream>, generation: u32) {
-    let alone = Alone { stream, generation };
+    let mut alone = Alone {
+        stream,
+        generation,
+        is_done: false,
+    };
     let mut linger = None;
     poll_fn(|cx| {
         for _ in 0..TURNS {
@@ -32,19 +36,23 @@ pub(super) async fn drain(stream: Arc<Stream>, generation: u32) {
         Poll::Pending
     })
     .await;
+    alone.is_done = true;
 }
 
-/// The task's hold on a stream. A stream that it still drives when it is dropped has nobody left: its
-/// last response was all that was worth waiting for, its body has panicked (C54), or the runtime
-/// shuts down.
+/// The task's hold on a stream.
 struct Alone {
     stream: Arc<Stream>,
     generation: u32,
+    is_done: bool,
 }
 
 impl Drop for Alone {
     fn drop(&mut self) {
-        let Self { stream, generation } = self;
-        stream.release(*generation);
+        let Self {
+            stream,
+            generation,
+            is_done,
+        } = self;
+        stream.release(*generation, *is_done);
     }
 }

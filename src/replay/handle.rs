@@ -73,7 +73,7 @@ impl ReplayHandle {
                 StreamState::Attached => stats.attached += 1,
                 StreamState::Detached => stats.detached += 1,
                 StreamState::Suspended => stats.suspended += 1,
-                StreamState::Over => {}
+                StreamState::Closing | StreamState::Over => {}
             }
         }
         stats

@@ -74,6 +74,8 @@ pub enum StreamState {
     /// The client is gone, and the server too: it closed early, and waits to be asked for the rest
     /// (SSE-4).
     Suspended,
+    /// Nobody any more: what is to be said about that is on its way into the log.
+    Closing,
     /// Nobody any more.
     Over,
 }
@@ -194,6 +196,7 @@ impl Stream {
             0 => StreamState::Attached,
             1 => StreamState::Detached,
             2 => StreamState::Suspended,
+            3 => StreamState::Closing,
             _ => StreamState::Over,
         }
     }
@@ -211,9 +214,6 @@ impl Stream {
     pub(super) fn poll(&self, generation: u32, sink: Sink, cx: &mut Context<'_>) -> Poll<Turn> {
         let is_client = sink != Sink::Nobody;
         let now = self.hub.now();
-        if is_client {
-            self.polled.store(now, Relaxed);
-        }
         let mut held = self.lock();
         let state = &mut *held;
         let Some(producer) = state
@@ -223,6 +223,9 @@ impl Stream {
         else {
             return Poll::Ready(Turn::Fenced);
         };
+        if is_client {
+            self.polled.store(now, Relaxed);
+        }
         if state.is_polling {
             held.end();
             return Poll::Ready(Turn::Fenced);
@@ -236,7 +239,11 @@ impl Stream {
         }
         state.is_polling = true;
         let mut polled = producer.as_mut().poll_produce(sink, cx);
-        if matches!(polled, Poll::Ready(Step::Suspended)) && !self.hub.may_wait(&self.owner) {
+        // A stream that waits already needs no other place.
+        if matches!(polled, Poll::Ready(Step::Suspended))
+            && is_client
+            && !self.hub.may_wait(&self.owner)
+        {
             producer.as_mut().give_up();
             polled = producer.as_mut().poll_produce(sink, cx);
         }
@@ -251,8 +258,7 @@ impl Stream {
             if producer.is_answered() && !producer.outlives_client() {
                 self.is_answered.store(true, Relaxed);
             }
-            drop(held);
-            self.keep(cx.waker());
+            held.keep(cx.waker());
             // Whoever wanted to wake this driver meanwhile found the waker of another.
             return self.poll_again(is_client, cx);
         };
@@ -299,13 +305,14 @@ impl Stream {
 
     /// Whether `generation` drives the stream, and how much of it is recorded; keeps the waker.
     pub(super) fn look(&self, generation: u32, cx: &Context<'_>) -> Option<u64> {
-        self.polled.store(self.hub.now(), Relaxed);
-        self.keep(cx.waker());
         let held = self.lock();
         if held.generation != generation {
             return None;
         }
-        Some(held.producer.as_ref()?.recorded())
+        self.polled.store(self.hub.now(), Relaxed);
+        let recorded = held.producer.as_ref()?.recorded();
+        held.keep(cx.waker());
+        Some(recorded)
     }
 
     /// Whether the last response was recorded when the producer last had nothing to say.

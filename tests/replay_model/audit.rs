@@ -1,6 +1,7 @@
 //! What has to be true of a world.
 
 use shadowcat::replay::StreamState;
+use shadowcat::store::End;
 
 use super::client::Mode;
 use super::op::{Caps, Kind};
@@ -71,6 +72,16 @@ impl World {
         }
         let listed = self.handle.streams();
         for (at, stream) in self.streams.iter_mut().enumerate() {
+            let is_listed = listed.iter().any(|info| info.serial == stream.serial);
+            let is_going_on = matches!(stream.course, Course::Open | Course::Suspended);
+            let truth = stream
+                .key
+                .filter(|_| !is_listed && is_going_on && stream.may_be_given_up())
+                .and_then(|key| truth::read(&self.book.store, key, stream.owner, 0));
+            if let Some(truth) = truth.filter(|truth| truth.end == Some(End::Failed)) {
+                let said = stream.given_up_after(truth.tail);
+                stream.give_up(said.expect("RPL-10: an error for each request that waits"));
+            }
             if stream.kind == Kind::Modern || stream.is_gone || stream.excuse.is_some() {
                 continue;
             }

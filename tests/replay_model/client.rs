@@ -219,7 +219,7 @@ impl Client {
             let Some(first) = first else {
                 self.is_told = true;
                 let is_gone = book.floor(stream).is_none();
-                let is_lost = is_gone || stream.excuse.is_some();
+                let is_lost = is_gone || stream.excuse.is_some() || stream.may_be_given_up();
                 assert!(is_lost, "RPL-2: lost without a reason");
                 return;
             };

@@ -92,7 +92,8 @@ impl World {
             self.tally.outcome("from the log");
             let stream = &self.streams[at];
             let is_over = !matches!(stream.course, Course::Open | Course::Suspended);
-            assert!(is_over || stream.excuse.is_some(), "RPL-11: it is live");
+            let may_be_over = is_over || stream.may_be_given_up();
+            assert!(may_be_over, "RPL-11: it is live");
             return self.attach(at, Mode::Log, next, response);
         };
         let stream = &mut self.streams[at];

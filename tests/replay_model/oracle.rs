@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::op::{Kind, Saying, Shape, Who};
 use super::upstream::Tap;
+use super::world::{BEAT, DETACHED};
 
 /// An event of a stream's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +71,8 @@ pub(crate) struct Stream {
     /// Why the layer may have given it up.
     pub(crate) excuse: Option<&'static str>,
     pub(crate) is_deleted: bool,
+    /// Few streams may wait for a client.
+    pub(crate) is_cramped: bool,
     /// The layer does not list it any more.
     pub(crate) is_gone: bool,
     /// When the server said the last of it, and when the last client went.
@@ -102,15 +105,12 @@ impl Stream {
             raw: BTreeMap::new(),
             heard: Vec::new(),
             cursor: None,
-            open: match kind {
-                Kind::Standalone | Kind::Generic | Kind::Modern => vec![],
-                Kind::Batch => vec!["1", "\"1\"", "2"],
-                _ => vec!["7"],
-            },
+            open: waiting(kind),
             theirs: Vec::new(),
             course: Course::Open,
             excuse: None,
             is_deleted: false,
+            is_cramped: false,
             is_gone: false,
             fresh: Instant::now(),
             left: Instant::now(),
@@ -124,6 +124,42 @@ impl Stream {
 
     pub(crate) fn is_get(&self) -> bool {
         matches!(self.kind, Kind::Standalone | Kind::Generic)
+    }
+
+    /// The layer has let go of the server, and the log says so after `said` events, for each request
+    /// that waited then. What the server has said since, it has said to nobody.
+    pub(crate) fn give_up(&mut self, said: usize) {
+        let unanswered = self.unanswered(said);
+        self.events.truncate(said);
+        self.events
+            .extend(unanswered.into_iter().map(Event::Unanswered));
+        self.open.clear();
+        self.course = Course::Ended;
+        self.excuse("given up");
+    }
+
+    /// After how many events the server was let go, if the log ends with number `tail`.
+    pub(crate) fn given_up_after(&self, tail: u64) -> Option<usize> {
+        let tail = usize::try_from(tail).expect("a small number");
+        let most = tail.min(self.events.len());
+        (0..=most)
+            .rev()
+            .find(|said| said + self.unanswered(*said).len() == tail)
+    }
+
+    /// The requests that wait after so many events.
+    fn unanswered(&self, said: usize) -> Vec<&'static str> {
+        let said = &self.events[..said.min(self.events.len())];
+        let all = waiting(self.kind).into_iter();
+        all.filter(|id| !said.iter().any(|event| event.answers(id)))
+            .collect()
+    }
+
+    /// Whether the layer may have let go of the server.
+    pub(crate) fn may_be_given_up(&self) -> bool {
+        let limit = DETACHED - 2 * BEAT;
+        let is_late = self.left.elapsed() >= limit || self.fresh.elapsed() >= limit;
+        self.excuse.is_some() || self.is_cramped || is_late
     }
 
     /// Whether the server may still say something.
@@ -303,6 +339,13 @@ impl Stream {
     /// A client was sent an event of that number.
     pub(crate) fn hear(&mut self, sequence: u64, event: &RawEvent) {
         let at = usize::try_from(sequence - 1).expect("a small number");
+        let says_given_up = event
+            .data()
+            .is_some_and(|data| text(&data).contains("-31502"));
+        let is_expected = matches!(self.events.get(at), Some(Event::Unanswered(_)));
+        if says_given_up && !is_expected && self.may_be_given_up() {
+            self.give_up(at);
+        }
         let expected = self.events.get(at);
         let expected = expected.unwrap_or_else(|| panic!("event {sequence} was never said"));
         match expected {
@@ -326,6 +369,15 @@ impl Stream {
         if !self.heard.contains(&sequence) {
             self.heard.push(sequence);
         }
+    }
+}
+
+/// The requests that a stream has to answer.
+fn waiting(kind: Kind) -> Vec<&'static str> {
+    match kind {
+        Kind::Standalone | Kind::Generic | Kind::Modern => vec![],
+        Kind::Batch => vec!["1", "\"1\"", "2"],
+        _ => vec!["7"],
     }
 }
 

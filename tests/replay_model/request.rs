@@ -184,6 +184,7 @@ impl World {
         if self.is_closed {
             self.streams[stream].excuse("shutdown");
         }
+        self.streams[stream].is_cramped = self.setup.max_detached < 10;
         self.clients.push(client);
     }
 

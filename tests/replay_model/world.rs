@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use shadowcat::replay::BodyErrorKind;
 use shadowcat::replay::{ReplayHandle, ReplayLayer};
 use shadowcat::sse::StreamKey;
 use shadowcat::store::{End, EventStore, EventWriter, MemoryStore, Owner};
@@ -293,9 +294,16 @@ impl World {
                 return true;
             }
             Polled::Quiet => self.check_quiet(at),
-            Polled::End => {
+            // Another client has the stream, or nobody any more.
+            Polled::End | Polled::Failed(BodyErrorKind::Superseded) => {
                 self.book.note(&self.clients[at], "end");
                 self.check_end(at, stalled);
+                self.let_go(at);
+            }
+            Polled::Failed(BodyErrorKind::GivenUp) => {
+                let stream = &mut self.streams[self.clients[at].stream];
+                assert!(stream.may_be_given_up(), "RPL-9: {:?}", stream.excuse);
+                stream.excuse("given up");
                 self.let_go(at);
             }
             Polled::Failed(kind) => {
@@ -315,7 +323,8 @@ impl World {
 
     /// A client's connection is gone.
     pub(crate) fn let_go(&mut self, at: usize) {
-        let detached = self.handle.stats().detached;
+        let stats = self.handle.stats();
+        let detached = stats.detached + stats.suspended;
         let client = &mut self.clients[at];
         client.drop_body();
         let stream = &mut self.streams[client.stream];

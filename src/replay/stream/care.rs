@@ -1,6 +1,6 @@
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -29,21 +29,40 @@ impl Stream {
         if state.is_polling || !producer.outlives_client() || self.hub.closing().is_some() {
             return held.end();
         }
-        if !self.hub.may_wait(&self.owner) {
-            // Whoever comes back is told.
-            self.hub.count_lost();
-            producer.as_mut().give_up();
+        if self.hub.may_wait(&self.owner) {
+            self.drain(held, StreamState::Detached);
+        } else {
+            self.give_up(held);
         }
-        self.drain(held);
+    }
+
+    /// Lets go of the server, and tells whoever comes back.
+    fn give_up(self: &Arc<Self>, mut held: Held<'_>) {
+        let state = &mut *held;
+        let Some(producer) = &mut state.producer else {
+            return;
+        };
+        self.hub.count_lost();
+        producer.as_mut().give_up();
+        // At once, if the store can; a task for the rest.
+        let mut cx = Context::from_waker(Waker::noop());
+        state.is_polling = true;
+        while let Poll::Ready(step) = producer.as_mut().poll_produce(Sink::Nobody, &mut cx) {
+            if matches!(step, Step::Ended | Step::Failed(_) | Step::Suspended) {
+                return held.end();
+            }
+        }
+        state.is_polling = false;
+        self.drain(held, StreamState::Closing);
     }
 
     /// Makes a task the driver.
-    fn drain(self: &Arc<Self>, mut held: Held<'_>) {
+    fn drain(self: &Arc<Self>, mut held: Held<'_>, mode: StreamState) {
         held.generation += 1;
         held.since = self.hub.now();
         held.drained = 0;
         self.dismissed.store(0, Relaxed);
-        self.set_mode(StreamState::Detached);
+        self.set_mode(mode);
         let generation = held.generation;
         drop(held);
         self.wake();
@@ -80,7 +99,9 @@ impl Stream {
     pub(in crate::replay) fn beat(self: &Arc<Self>, now: u32) {
         match self.state() {
             StreamState::Attached => self.beat_attached(now),
-            StreamState::Detached | StreamState::Suspended => self.beat_alone(now),
+            StreamState::Detached | StreamState::Suspended | StreamState::Closing => {
+                self.beat_alone(now);
+            }
             StreamState::Over => {}
         }
     }
@@ -121,26 +142,22 @@ impl Stream {
     }
 
     fn beat_alone(self: &Arc<Self>, now: u32) {
-        let mut held = self.lock();
-        let state = &mut *held;
-        let Some(producer) = &mut state.producer else {
+        let held = self.lock();
+        let Some(producer) = &held.producer else {
             return;
         };
-        if now.wrapping_sub(state.since) <= self.hub.limits().detached {
+        if now.wrapping_sub(held.since) <= self.hub.limits().detached {
             return;
         }
-        let was = self.state();
-        if was == StreamState::Attached || producer.is_answered() {
-            return;
-        }
-        tracing::debug!(stream = ?self.key, "nobody came back");
-        self.hub.count_lost();
-        producer.as_mut().give_up();
-        if was == StreamState::Suspended {
-            self.drain(held);
-        } else {
-            drop(held);
-            self.wake();
+        match self.state() {
+            StreamState::Attached | StreamState::Over => {}
+            StreamState::Closing => held.end(),
+            StreamState::Detached | StreamState::Suspended => {
+                if !producer.is_answered() {
+                    tracing::debug!(stream = ?self.key, "nobody came back");
+                    self.give_up(held);
+                }
+            }
         }
     }
 
@@ -183,11 +200,13 @@ impl Stream {
         }
     }
 
-    /// The task that drove the stream alone is gone: ends the stream, unless it waits to be resumed, or
-    /// somebody else drives it.
-    pub(in crate::replay) fn release(&self, generation: u32) {
+    /// The task that drove the stream alone is gone. Ends a stream whose last response was all that was
+    /// worth waiting for, and one whose body has panicked (C54). One whose runtime shuts down waits for
+    /// its client, as one does that the server has suspended.
+    pub(in crate::replay) fn release(&self, generation: u32, is_done: bool) {
         let held = self.lock();
-        if held.generation == generation && self.state() != StreamState::Suspended {
+        let is_over = held.is_polling || is_done && self.state() != StreamState::Suspended;
+        if held.generation == generation && is_over {
             held.end();
         }
     }

@@ -51,18 +51,6 @@ impl Stream {
         }
     }
 
-    /// Keeps the waker of the driver.
-    pub(super) fn keep(&self, waker: &Waker) {
-        let mut kept = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
-            return;
-        }
-        let before = kept.replace(waker.clone());
-        drop(kept);
-        // Unlocked: what it drops is not ours to know.
-        drop(before);
-    }
-
     /// Wakes the driver.
     pub(super) fn wake(&self) {
         if let Some(waker) = self.take_waker() {
@@ -77,6 +65,21 @@ impl Stream {
 }
 
 impl Held<'_> {
+    /// Keeps the waker of the driver, and unlocks.
+    pub(super) fn keep(self, waker: &Waker) {
+        let stream = self.after.stream;
+        let mut kept = stream.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = match &*kept {
+            Some(kept) if kept.will_wake(waker) => None,
+            _ => kept.replace(waker.clone()),
+        };
+        drop(kept);
+        // Not before: whoever is fenced meanwhile must not take the place of the next one's.
+        drop(self);
+        // Unlocked: what it drops is not ours to know.
+        drop(before);
+    }
+
     /// Ends the stream: nobody drives it any more, and a log that is not closed is lost.
     pub(super) fn end(mut self) {
         let stream = self.after.stream;
