@@ -43,8 +43,7 @@ impl<T: EventStore> Tail<T> {
     fn gap(&mut self, floor: u64) -> Step {
         let from = self.pages.after() + 1;
         if self.about.awaits_response() {
-            self.is_over = true;
-            return Step::Data(synthetic::forgotten(self.expect.ids()));
+            return self.forgotten();
         }
         self.pages.skip_to(floor - 1);
         Step::Data(synthetic::gap(from, Some(floor), GapReason::Evicted))
@@ -55,12 +54,22 @@ impl<T: EventStore> Tail<T> {
             return Step::Failed(BodyError::new(BodyErrorKind::Store, error));
         }
         // Forgotten as a whole while it was read. Of a session that is over, nobody gets this far.
-        self.is_over = true;
         if self.about.awaits_response() {
-            return Step::Data(synthetic::forgotten(self.expect.ids()));
+            return self.forgotten();
         }
+        self.is_over = true;
         let from = self.pages.after() + 1;
         Step::Data(synthetic::gap(from, None, GapReason::Evicted))
+    }
+
+    /// The end, for a client that waits for responses: an error for each that it has not had.
+    fn forgotten(&mut self) -> Step {
+        self.is_over = true;
+        let errors = synthetic::forgotten(self.expect.ids());
+        if errors.is_empty() {
+            return Step::Ended;
+        }
+        Step::Data(errors)
     }
 
     /// Takes note of the responses among `events`: who has those is not told that they are missing.
