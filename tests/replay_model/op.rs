@@ -72,6 +72,8 @@ impl Op {
         match &mut self {
             Self::Resume { patience, .. } => *patience = 0,
             Self::Open { kind, .. } if *kind == Kind::Standalone => *kind = Kind::Generic,
+            // The layer's clock would stop with the last stream.
+            Self::Shutdown => return Self::Settle,
             _ => {}
         }
         self
