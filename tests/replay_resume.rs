@@ -308,3 +308,38 @@ async fn e26_passes_untouched_and_a_drop_reaches_the_server() {
     upstream.dropped().await;
     assert_eq!(server.layer.handle().stats().tracked_total, 0);
 }
+
+#[tokio::test]
+async fn d06_a_call_that_is_answered_after_its_session_has_ended_leaves_nothing() {
+    let server = server();
+    // Its response comes after that of the DELETE.
+    let (answer, answered) = tokio::sync::oneshot::channel();
+    let answered = std::sync::Mutex::new(Some(answered));
+    let inner = tower::service_fn(|request: http::Request<_>| {
+        let answered = answered.lock().expect("not poisoned").take();
+        let is_call = request.method() == http::Method::POST;
+        async move {
+            if is_call && let Some(answered) = answered {
+                let _: Result<(), _> = answered.await;
+            }
+            let response = http::Response::builder().header("content-type", "text/event-stream");
+            let body: http_body_util::Full<bytes::Bytes> = FINAL.into();
+            Ok::<_, std::convert::Infallible>(response.body(body).expect("a valid response"))
+        }
+    });
+    let service = tower::Layer::layer(&server.layer, inner);
+    let mut call =
+        tokio_test::task::spawn(tower::ServiceExt::oneshot(service.clone(), call("s", V)));
+    assert!(call.poll().is_pending());
+    let delete = http::Request::delete("/mcp").header("mcp-session-id", "s");
+    let delete = delete
+        .body(http_body_util::Full::default())
+        .expect("a valid request");
+    let Ok(deleted) = tower::ServiceExt::oneshot(service, delete).await;
+    assert_eq!(deleted.status(), 200);
+    answer.send(()).expect("the call waits");
+    let Ok(response) = call.await;
+    assert_eq!(server.layer.handle().stats().tracked_total, 0);
+    let raw = http_body_util::BodyExt::collect(response.into_body()).await;
+    assert_eq!(raw.expect("no error").to_bytes(), FINAL);
+}

@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use super::{
     ResponseBody,
     expect::{About, Expect},
+    hub::Hub,
     inert::KeepAlive,
     layer::Shared,
     producer::{Options, Produce, Producer},
@@ -40,6 +41,8 @@ pub(super) struct Asked {
     /// the response is a stream.
     message: Option<Bytes>,
     owner: WhoOwns,
+    /// How often streams had been forgotten when the request came.
+    purges: u64,
     /// A resume brought the request about: its client is given a cursor at once, after this.
     pub(super) resumed: Option<Box<Bytes>>,
 }
@@ -68,7 +71,12 @@ struct What {
 }
 
 impl Asked {
-    pub(super) fn new(method: &Method, headers: &HeaderMap, extensions: &Extensions) -> Self {
+    pub(super) fn new(
+        method: &Method,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+        hub: &Hub,
+    ) -> Self {
         let message = extensions.get::<Message>();
         let era = extensions.get::<Era>().copied();
         let asks = match *method {
@@ -86,6 +94,7 @@ impl Asked {
             method: asks,
             message: message.map(|message| message.body().clone()),
             owner: owner.map_or_else(|| WhoOwns::Session(session.cloned()), WhoOwns::Told),
+            purges: hub.purge_count(),
             resumed: None,
         }
     }
@@ -209,6 +218,13 @@ impl Asked {
             };
             return Response::from_parts(parts, body);
         };
+        if self
+            .session()
+            .is_some_and(|owner| shared.hub.was_purged(&owner, self.purges))
+        {
+            // The session ended while the server was answering: nothing of it is kept (D06).
+            return Response::from_parts(parts, ResponseBody::inner(body));
+        }
         let subscriber = self.track(key, &parts.headers, body, shared, runtime);
         Response::from_parts(parts, ResponseBody::stream(subscriber))
     }

@@ -154,8 +154,12 @@ where
                     match read {
                         Ok(body) => {
                             message::note(&mut parts, body.clone());
-                            let asked =
-                                Asked::new(&parts.method, &parts.headers, &parts.extensions);
+                            let asked = Asked::new(
+                                &parts.method,
+                                &parts.headers,
+                                &parts.extensions,
+                                &shared.hub,
+                            );
                             if asked.misplaces_cursor(&parts.headers) {
                                 State::Refused {
                                     refusal: Some(resume::misplaced()),

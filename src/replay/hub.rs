@@ -27,6 +27,8 @@ pub(super) struct Hub {
     /// Streams that wait for a client, in all and of each owner.
     waiting: AtomicUsize,
     waiting_by_owner: Mutex<HashMap<Owner, u32>>,
+    /// Changes under the table's lock.
+    purges: AtomicU64,
     closing: OnceLock<Duration>,
     pub(super) counters: Counters,
 }
@@ -38,7 +40,6 @@ struct Table {
     standalone: HashMap<Owner, StreamKey>,
     /// Whose streams are being forgotten, and how often that was begun.
     purging: Vec<Owner>,
-    purges: u64,
     /// Whose were, the last ones.
     purged: VecDeque<Owner>,
     /// Whether a task looks after them.
@@ -146,6 +147,7 @@ impl Hub {
             serial: AtomicU64::new(1),
             waiting: AtomicUsize::new(0),
             waiting_by_owner: Mutex::default(),
+            purges: AtomicU64::new(0),
             closing: OnceLock::new(),
             counters: Counters::default(),
         }
@@ -229,7 +231,7 @@ impl Hub {
     /// Notes that the streams of an owner are to be forgotten, until [`purged`](Self::purged).
     pub(super) fn purge(&self, owner: &Owner) -> Vec<Arc<Stream>> {
         let mut table = self.table();
-        table.purges += 1;
+        self.purges.fetch_add(1, Relaxed);
         table.purging.push(*owner);
         if table.purged.len() == REMEMBERED_PURGES {
             table.purged.pop_front();
@@ -248,13 +250,21 @@ impl Hub {
     /// How often streams were forgotten; `None` while those of `owner` are.
     pub(super) fn purges(&self, owner: &Owner) -> Option<u64> {
         let table = self.table();
-        (!table.purging.contains(owner)).then_some(table.purges)
+        (!table.purging.contains(owner)).then(|| self.purge_count())
+    }
+
+    /// How often streams were forgotten, whoever owned them.
+    pub(super) fn purge_count(&self) -> u64 {
+        self.purges.load(Relaxed)
     }
 
     /// Whether streams of `owner` were forgotten, or may have been, since there were so many purges.
     pub(super) fn was_purged(&self, owner: &Owner, since: u64) -> bool {
+        if self.purge_count() == since {
+            return false;
+        }
         let table = self.table();
-        let new = usize::try_from(table.purges - since).unwrap_or(usize::MAX);
+        let new = usize::try_from(self.purge_count() - since).unwrap_or(usize::MAX);
         new > table.purged.len() || table.purged.iter().rev().take(new).any(|one| one == owner)
     }
 

@@ -83,7 +83,15 @@ pub(super) async fn resume<T: EventStore>(shared: Arc<Shared<T>>, claim: Claim) 
     if hub.was_purged(&owner, purges) {
         return Verdict::Refused(unknown());
     }
-    judge(&shared, claim, stream, read)
+    let verdict = judge(&shared, claim, stream, read);
+    // Looked at once more, because now whoever forgets finds the client's stream.
+    if let Verdict::Attached(subscriber) = &verdict
+        && hub.was_purged(&owner, purges)
+    {
+        subscriber.terminate();
+        return Verdict::Refused(unknown());
+    }
+    verdict
 }
 
 fn judge<T: EventStore>(

@@ -96,7 +96,7 @@ where
             return ResponseFuture::reading(arrival, parts, self.take_ready(), shared);
         }
         let headers = request.headers();
-        let asked = Asked::new(request.method(), headers, request.extensions());
+        let asked = Asked::new(request.method(), headers, request.extensions(), &shared.hub);
         if asked.misplaces_cursor(headers) {
             return ResponseFuture::refused(resume::misplaced(), shared);
         }

@@ -110,6 +110,11 @@ impl Subscriber {
         self
     }
 
+    /// Ends the stream.
+    pub(super) fn terminate(&self) {
+        self.attachment.stream.terminate();
+    }
+
     pub(super) fn is_end_stream(&self) -> bool {
         matches!(self.phase, Phase::Over) && self.first.is_empty()
     }
