@@ -237,9 +237,9 @@ impl Client {
         self.is_told = true;
         let id = json["id"].to_string();
         assert!(!self.refused.contains(&id), "RPL-10: two errors for {id}");
-        // What a log that was cut short said before the cursor is not looked at.
-        let was_cut = book.is_crowded || stream.kind == Kind::Batch;
-        let may_repeat = was_cut && self.mode == Mode::Log;
+        // What a log said before the cursor is not looked at, and of a batch that may be a response.
+        let was_cut = book.is_crowded && self.mode == Mode::Log;
+        let may_repeat = was_cut || stream.kind == Kind::Batch;
         let had = usize::try_from(self.next - 1).expect("a small number");
         let is_answered = stream.events[..had].iter().any(|event| event.answers(&id));
         assert!(may_repeat || !is_answered, "RPL-10: {id} is answered");
