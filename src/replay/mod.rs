@@ -71,11 +71,13 @@
 //! | is no longer kept, of a GET | an event of type `gap` with `{"from", "first_available", "reason"}`, then what is kept |
 //! | cannot be known: forged, foreign, malformed, of another process | 400, −31400, always the same |
 //! | was never recorded: the stream was given up, or the store failed | a JSON-RPC error for each request that waits; a `gap` for others |
-//! | is nothing, of a GET stream that has ended | MCP: a new stream of the server; else 204, which stops a browser |
+//! | is nothing, of a stream that has ended | MCP: a new stream of the server for a GET stream, and no more for a POST; else 204, which stops a browser |
 //!
 //! A stream whose server fails before its response ends with a JSON-RPC error for each request that
-//! waits, −31502, live and when it is replayed. The newest client has the stream: the one before it, be
-//! it half open, gets nothing more.
+//! waits, −31502, live and when it is replayed. The newest client has the stream: the response of the
+//! one before it, be it half open, breaks off, because a clean end might look like the whole.
+//!
+//! A successful DELETE that names a session ends the session's streams and forgets them.
 //!
 //! # Limits
 //!
@@ -83,10 +85,10 @@
 //! |---|---|---|
 //! | events and bytes per stream, per owner, in all | the store's, see [`MemoryStore`](crate::store::MemoryStore) | the oldest are forgotten |
 //! | one event | [16 MiB](crate::sse::DEFAULT_MAX_EVENT_BYTES) | the stream fails |
-//! | a client does not read | [30 s](ReplayLayer::DEFAULT_STALL_TIMEOUT), and up to a quarter more | it is detached, and its connection ends |
+//! | a client does not read | [30 s](ReplayLayer::DEFAULT_STALL_TIMEOUT) after its connection last had room, and up to a quarter more | it is detached, and its response breaks off |
 //! | a stream without a client: time | [5 min](ReplayLayer::DEFAULT_MAX_DETACHED_FOR), and up to a quarter more | it is given up |
 //! | … bytes | [64 MiB](ReplayLayer::DEFAULT_MAX_DETACHED_BYTES) | it is given up |
-//! | … number | [16,384](ReplayLayer::DEFAULT_MAX_DETACHED) | a stream ends with its client |
+//! | … number | [16,384](ReplayLayer::DEFAULT_MAX_DETACHED), [1,024](ReplayLayer::DEFAULT_MAX_DETACHED_PER_OWNER) of one owner | it is given up with its client |
 //! | a request body that nobody outside has read, if it may be MCP | 4 MiB in 30 s | 413, 408 |
 //!
 //! # Ordering
@@ -98,9 +100,9 @@
 //!
 //! # Cancellation
 //!
-//! A dropped response future has changed nothing. A dropped body detaches its client, see above; the
-//! task that goes on reading runs where the request was served. A panic of the inner body ends its
-//! stream with an error for whoever resumes it.
+//! A dropped response future has resumed nothing. A dropped body detaches its client, see above; the
+//! task that goes on reading runs where the request was served, on a tokio runtime with a timer. A panic
+//! of the inner body ends its stream with an error for whoever resumes it.
 //!
 //! # Security
 //!
@@ -108,7 +110,7 @@
 //! it, else to its `Mcp-Session-Id`, or to the one that its `initialize` was answered with. Without
 //! any, to whoever has the id of one of its events, which holds 128 random bits. **A server that knows
 //! its users by other means, a cookie say, has to put an `Owner` into the extensions**, or one user's
-//! id opens the stream to another.
+//! id opens the stream to another. Where there are sessions, make it of the user *and* the session.
 
 mod asked;
 mod body;
