@@ -167,7 +167,8 @@ impl Asked {
     pub(super) fn ended_session(&self, status: StatusCode) -> Option<Owner> {
         let is_ended =
             self.method == Asks::Delete && self.era.has_sessions() && status.is_success();
-        self.session().filter(|_| is_ended)
+        // In this order: a session is hashed only where it ends.
+        is_ended.then(|| self.session())?
     }
 
     /// Who owns the streams of the session that the request names.
