@@ -31,8 +31,9 @@ pin_project! {
     /// The response of a [`Replay`](super::Replay): calls the inner service, or looks up what a
     /// cursor stands for.
     ///
-    /// Dropped before it is ready, it has changed nothing: a stream that it was about to resume goes
-    /// on as it did.
+    /// Dropped before it is ready, it has resumed nothing: a stream that it was about to resume goes
+    /// on as it did. Only a GET without a cursor has, when it is called, made way for itself: a GET
+    /// stream of its session that waits for a client is over.
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<S, F, B, T> {
         #[pin]

@@ -27,7 +27,7 @@ pub(super) struct Hub {
     /// Streams that wait for a client, in all and of each owner.
     waiting: AtomicUsize,
     waiting_by_owner: Mutex<HashMap<Owner, u32>>,
-    /// Changes under the table's lock.
+    /// How often streams were forgotten. Changes under the table's lock.
     purges: AtomicU64,
     closing: OnceLock<Duration>,
     pub(super) counters: Counters,
@@ -38,7 +38,7 @@ struct Table {
     streams: HashSet<ByKey, BuildHasherDefault<KeyHasher>>,
     /// The detached GET stream of an owner, which a new one has to replace (AMB-7).
     standalone: HashMap<Owner, StreamKey>,
-    /// Whose streams are being forgotten, and how often that was begun.
+    /// Whose streams are being forgotten.
     purging: Vec<Owner>,
     /// Whose were, the last ones.
     purged: VecDeque<Owner>,
