@@ -1,4 +1,4 @@
-use std::{error::Error, fmt, mem};
+use std::{error::Error, fmt};
 
 use bytes::{Buf, Bytes};
 use memchr::memchr2;
@@ -19,17 +19,24 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 /// See the [module docs](super). One decoder serves one stream; at the end of the stream drop it,
 /// and with it the unfinished event, which must never be dispatched (`SWF-9`).
 pub struct Decoder {
-    /// The unfinished event or comment line: own memory, because a slice would keep the whole
-    /// transport buffer alive. Every byte in here has been scanned.
-    held: Vec<u8>,
-    /// What the whole lines of the event in `held` contain.
-    fields: Fields,
-    /// Where its unfinished line starts in `held`; like the cap, it has 32 bits.
-    line: u32,
+    partial: Option<Box<Partial>>,
+    max_event_bytes: u32,
     /// How many bytes of a leading byte order mark were seen; `None` after it.
     bom: Option<u8>,
-    max_event_bytes: u32,
     failed: bool,
+}
+
+/// An unfinished event or comment line, which is not empty.
+///
+/// Boxed, because most events come whole, and each open stream would have to keep the place.
+struct Partial {
+    /// Own memory, because a slice would keep the whole transport buffer alive. Every byte in here has
+    /// been scanned.
+    bytes: Vec<u8>,
+    /// What the whole lines of the event in `bytes` contain.
+    fields: Fields,
+    /// Where its unfinished line starts; like the cap, it has 32 bits.
+    line: u32,
 }
 
 impl Decoder {
@@ -47,11 +54,9 @@ impl Decoder {
     pub const fn with_max_event_bytes(max: usize) -> Self {
         const CEILING: usize = u32::MAX as usize;
         Self {
-            held: Vec::new(),
-            fields: Fields::NONE,
-            line: 0,
-            bom: Some(0),
+            partial: None,
             max_event_bytes: if max < CEILING { max as u32 } else { u32::MAX },
+            bom: Some(0),
             failed: false,
         }
     }
@@ -84,17 +89,17 @@ impl Decoder {
         if self.bom.is_some() {
             self.skip_bom(chunk)?;
         }
-        if self.held.is_empty() {
-            self.start(chunk)
-        } else {
-            self.resume(chunk)
+        match self.partial.take() {
+            None => self.start(chunk),
+            Some(partial) => self.resume(partial, chunk),
         }
     }
 
     /// How many bytes of an unfinished event or comment line are held: at most the cap.
     #[must_use]
     pub fn partial_len(&self) -> usize {
-        self.held.len() + self.bom.map_or(0, usize::from)
+        let held = self.partial.as_ref();
+        held.map_or(0, |partial| partial.bytes.len()) + self.bom.map_or(0, usize::from)
     }
 
     /// Whether nothing is held, so that the stream may end here without losing anything.
@@ -124,9 +129,7 @@ impl Decoder {
             fields.record(bytes, line, line + len);
             line = next_line(bytes, line + len);
         }
-        self.fields = fields;
-        self.line = line as u32;
-        self.hold(chunk, chunk.len())?;
+        self.hold(chunk, fields, line as u32)?;
         Ok(None)
     }
 
@@ -147,72 +150,74 @@ impl Decoder {
             }
         }
         if end == 0 {
-            self.hold(chunk, chunk.len())?;
+            self.hold(chunk, Fields::NONE, 0)?;
             return Ok(None);
         }
         Ok(Some(Frame::Comment(chunk.split_to(end))))
     }
 
-    /// Something is held: `chunk` continues it. Each byte is scanned and copied once (`S16`).
-    fn resume(&mut self, chunk: &mut Bytes) -> Result<Option<Frame>, DecodeError> {
+    /// Holds all of `chunk`, whose first lines contain `fields`, if the cap allows.
+    fn hold(&mut self, chunk: &mut Bytes, fields: Fields, line: u32) -> Result<(), DecodeError> {
+        self.check(chunk.len())?;
+        if !chunk.is_empty() {
+            let mut partial = Box::new(Partial {
+                bytes: Vec::new(),
+                fields,
+                line,
+            });
+            partial.append(chunk, chunk.len(), self.cap());
+            self.partial = Some(partial);
+        }
+        Ok(())
+    }
+
+    /// Something was held: `chunk` continues it. Each byte is scanned and copied once (`S16`).
+    fn resume(
+        &mut self,
+        mut partial: Box<Partial>,
+        chunk: &mut Bytes,
+    ) -> Result<Option<Frame>, DecodeError> {
+        let cap = self.cap();
         // An event starts with a field line, so a colon in front is a comment between events.
-        let is_comment = self.held.first() == Some(&b':');
-        if self.held.last() == Some(&CR) && chunk.first() == Some(&LF) {
+        let is_comment = partial.bytes.first() == Some(&b':');
+        if partial.bytes.last() == Some(&CR) && chunk.first() == Some(&LF) {
             // SWF-3, S02: not an empty line, but the rest of the last terminator.
-            self.hold(chunk, 1)?;
-            self.line = self.held.len() as u32;
+            self.check(partial.bytes.len() + 1)?;
+            partial.append(chunk, 1, cap);
+            partial.line = partial.bytes.len() as u32;
         }
         while !chunk.is_empty() {
+            let held = partial.bytes.len();
             let Some(len) = memchr2(CR, LF, chunk) else {
-                self.hold(chunk, chunk.len())?;
+                self.check(held.saturating_add(chunk.len()))?;
+                partial.append(chunk, chunk.len(), cap);
                 break;
             };
             let next = next_line(chunk, len);
             if is_comment {
-                self.check(self.held.len() + len)?;
-                self.append(chunk, next);
-                return Ok(Some(Frame::Comment(self.take_held())));
+                self.check(held + len)?;
+                partial.append(chunk, next, cap);
+                return Ok(Some(Frame::Comment(partial.into_bytes())));
             }
-            if len == 0 && self.line as usize == self.held.len() {
-                self.append(chunk, next);
-                let raw = self.take_held();
-                return Ok(Some(Frame::Event(RawEvent::new(raw, self.fields))));
+            if len == 0 && partial.line as usize == held {
+                partial.append(chunk, next, cap);
+                let fields = partial.fields;
+                let raw = partial.into_bytes();
+                return Ok(Some(Frame::Event(RawEvent::new(raw, fields))));
             }
-            self.hold(chunk, next)?;
-            let end = self.held.len() - (next - len);
-            self.fields.record(&self.held, self.line as usize, end);
-            self.line = self.held.len() as u32;
+            self.check(held.saturating_add(next))?;
+            partial.append(chunk, next, cap);
+            let end = held + len;
+            let Partial {
+                bytes,
+                fields,
+                line,
+            } = &mut *partial;
+            fields.record(bytes, *line as usize, end);
+            *line = bytes.len() as u32;
         }
+        self.partial = Some(partial);
         Ok(None)
-    }
-
-    /// Moves `len` bytes from `chunk` to `held`, if the cap allows.
-    fn hold(&mut self, chunk: &mut Bytes, len: usize) -> Result<(), DecodeError> {
-        self.check(self.held.len().saturating_add(len))?;
-        self.append(chunk, len);
-        Ok(())
-    }
-
-    fn append(&mut self, chunk: &mut Bytes, len: usize) {
-        if self.held.capacity() - self.held.len() < len {
-            self.grow(len);
-        }
-        self.held.extend_from_slice(&chunk[..len]);
-        chunk.advance(len);
-    }
-
-    /// Doubles, for linear time, but not beyond the cap.
-    #[cold]
-    fn grow(&mut self, more: usize) {
-        let double = self.held.capacity().saturating_mul(2).max(256);
-        let needed = self.held.len() + more;
-        let target = double.min(self.cap()).max(needed);
-        self.held.reserve_exact(target - self.held.len());
-    }
-
-    /// Hands out what is held, in memory of just that size.
-    fn take_held(&mut self) -> Bytes {
-        Bytes::from(mem::take(&mut self.held).into_boxed_slice())
     }
 
     /// Skips a byte order mark, which may be split over chunks (`SWF-2`, `S03`).
@@ -227,7 +232,8 @@ impl Decoder {
             } else {
                 // What looked like one is the start of a line.
                 self.bom = None;
-                self.hold(&mut Bytes::from_static(BOM), usize::from(seen))?;
+                let start = &BOM[..usize::from(seen)];
+                self.hold(&mut Bytes::from_static(start), Fields::NONE, 0)?;
             }
         }
         Ok(())
@@ -240,13 +246,37 @@ impl Decoder {
         }
         self.failed = true;
         self.bom = None;
-        self.held = Vec::new();
+        self.partial = None;
         Err(self.error())
     }
 
     #[cold]
     fn error(&self) -> DecodeError {
         DecodeError { limit: self.cap() }
+    }
+}
+
+impl Partial {
+    fn append(&mut self, chunk: &mut Bytes, len: usize, cap: usize) {
+        if self.bytes.capacity() - self.bytes.len() < len {
+            self.grow(len, cap);
+        }
+        self.bytes.extend_from_slice(&chunk[..len]);
+        chunk.advance(len);
+    }
+
+    /// Doubles, for linear time, but not beyond the cap.
+    #[cold]
+    fn grow(&mut self, more: usize, cap: usize) {
+        let double = self.bytes.capacity().saturating_mul(2).max(256);
+        let needed = self.bytes.len() + more;
+        let target = double.min(cap).max(needed);
+        self.bytes.reserve_exact(target - self.bytes.len());
+    }
+
+    /// The bytes, in memory of just that size.
+    fn into_bytes(self: Box<Self>) -> Bytes {
+        Bytes::from(self.bytes.into_boxed_slice())
     }
 }
 
