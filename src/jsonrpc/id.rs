@@ -5,6 +5,8 @@ use std::{
     hash::{Hash, Hasher},
 };
 
+use smol_str::SmolStr;
+
 use super::{lexer, text};
 
 /// The id of a request: a string or an integer, kept as the JSON text it was written as.
@@ -14,7 +16,7 @@ use super::{lexer, text};
 /// and integers by their text. A string never equals an integer.
 #[derive(Clone)]
 pub struct RequestId {
-    raw: Box<str>,
+    raw: SmolStr,
 }
 
 /// The JSON text was neither a string nor an integer.
