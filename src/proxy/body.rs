@@ -95,10 +95,37 @@ pin_project! {
         // Whether the server has been given a turn to write before it sees an error.
         has_yielded: bool,
         guard: Guard<Ended>,
-        // Runs from the upstream's first silence. Boxed, because most bodies are there at once, and
-        // each is moved through every layer.
-        deadline: Option<Pin<Box<Deadline>>>,
+        // From the upstream's first one. Boxed, because most bodies are there at once, and each is
+        // moved through every layer.
+        silence: Option<Pin<Box<Silence>>>,
+    }
+}
+
+pin_project! {
+    /// How long an upstream has said nothing.
+    struct Silence {
+        #[pin]
+        deadline: Deadline,
         spoke: Option<Instant>,
+    }
+}
+
+impl Silence {
+    const fn new() -> Self {
+        Self {
+            deadline: Deadline::new(),
+            spoke: None,
+        }
+    }
+
+    /// Ready when it is longer than `idle`.
+    fn poll(self: Pin<&mut Self>, idle: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        this.deadline.poll_since(this.spoke, idle, cx)
+    }
+
+    fn end(self: Pin<&mut Self>) {
+        *self.project().spoke = Some(Instant::now());
     }
 }
 
@@ -117,8 +144,7 @@ impl<B: Body<Data = Bytes>> Relay<B> {
             over,
             has_yielded: false,
             guard,
-            deadline: None,
-            spoke: None,
+            silence: None,
         }
     }
 }
@@ -140,8 +166,8 @@ where
             match this.inner.as_mut().poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => {
-                        if this.deadline.is_some() {
-                            *this.spoke = Some(Instant::now());
+                        if let Some(silence) = this.silence {
+                            silence.as_mut().end();
                         }
                         let pushed = if this.options.merge {
                             this.merge.push(data)
@@ -180,10 +206,8 @@ where
                     let Some(idle) = this.options.idle else {
                         return Poll::Pending;
                     };
-                    let deadline = this
-                        .deadline
-                        .get_or_insert_with(|| Box::pin(Deadline::new()));
-                    ready!(deadline.as_mut().poll_since(this.spoke, idle, cx));
+                    let silence = this.silence.get_or_insert_with(|| Box::pin(Silence::new()));
+                    ready!(silence.as_mut().poll(idle, cx));
                     *this.over = true;
                     this.guard.fail();
                     *this.last = Some(Box::new(Err(BodyError::idle(idle))));
