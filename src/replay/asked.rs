@@ -14,7 +14,8 @@ use super::{
     hub::Hub,
     inert::KeepAlive,
     layer::Shared,
-    producer::{Options, Produce, Producer},
+    produce::Produce,
+    producer::{Options, Producer},
     record::Recorder,
     stream::Stream,
     subscriber::{Greeting, Subscriber},
@@ -254,7 +255,6 @@ impl Asked {
             Greeting::Cursor {
                 id: EventId::new(key, 0),
                 form: self.cursor_form(what.is_mcp),
-                retry: None,
             }
         } else {
             Greeting::Comment

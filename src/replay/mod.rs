@@ -123,6 +123,7 @@ mod hub;
 mod inert;
 mod layer;
 mod pages;
+mod produce;
 mod producer;
 mod record;
 mod resume;

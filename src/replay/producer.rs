@@ -12,7 +12,8 @@ use pin_project_lite::pin_project;
 use super::{
     BodyError, BodyErrorKind, StoreFailure,
     expect::{About, Expect},
-    record::Recorder,
+    produce::{Produce, Sink, Step},
+    record::{Recorder, Work},
     source::{Connect, Source},
     synthetic,
 };
@@ -22,82 +23,16 @@ use crate::{
     store::{End, EventStore, StoreError},
 };
 
-/// The one that reads a stream's body and records its events, whoever drives it.
-pub(super) trait Produce: Send {
-    /// Goes on until there is something for the client, or nothing more is to be had just now.
-    fn poll_produce(self: Pin<&mut Self>, sink: Sink, cx: &mut Context<'_>) -> Poll<Step>;
-
-    /// The number of the last event that is in the log.
-    fn recorded(&self) -> u64;
-
-    /// Whether the log is there: no client is given a cursor before (RPL-6).
-    fn has_log(&self) -> bool;
-
-    /// Whether it has to go on when nobody listens: it records, and something is still to come.
-    fn outlives_client(&self) -> bool;
-
-    /// Whether the last response is there, so that the rest of the body is not worth waiting for.
-    fn is_answered(&self) -> bool;
-
-    /// Whether events are recorded, or were to the end.
-    fn is_recording(&self) -> bool;
-
-    /// Lets go of the server, and says so in its place, in the log too.
-    fn give_up(self: Pin<&mut Self>);
-
-    /// The upstream's id to resume with, once its response has ended before the stream has.
-    fn suspended_at(&self) -> Option<&[u8]>;
-
-    /// Goes on with another response of the upstream.
-    fn reopen(self: Pin<&mut Self>, connect: Connect);
-}
-
-/// For whom a producer works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sink {
-    /// A client that has all events up to that number.
-    Client { delivered: u64 },
-    /// The log alone.
-    Nobody,
-}
-
-impl Sink {
-    /// Whether the event of that number is not to be sent.
-    #[inline]
-    pub(super) const fn has(self, sequence: u64) -> bool {
-        match self {
-            Self::Client { delivered } => sequence <= delivered,
-            Self::Nobody => true,
-        }
-    }
-}
-
-/// What a producer came to.
-#[derive(Debug)]
-pub(super) enum Step {
-    /// Whole events and comments.
-    Data(Bytes),
-    /// So many bytes were read, and nobody wants them.
-    Read(usize),
-    Trailers(HeaderMap),
-    /// The upstream closed early, and can be asked for the rest.
-    Suspended,
-    /// Everything is said, and the log is closed.
-    Ended,
-    /// The stream broke, and nobody waits for a response. The log is closed.
-    Failed(BodyError),
-}
-
 /// How far a stream has come.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
     /// The last response is there. What else comes is dropped (S24).
     Answered,
-    /// The body is over, and `chunk` holds what we say in its place.
+    /// The body is over, and what is in hand is what we say in its place.
     Failing,
     Suspended,
-    Over(Option<BodyError>),
+    Over,
 }
 
 /// What comes after the last response is read for so long, because a connection whose response was
@@ -122,27 +57,30 @@ pin_project! {
         #[pin]
         source: Source<B>,
         decoder: Decoder,
-        // What is not decoded yet of the last frame.
-        chunk: Bytes,
-        // What may leave, and behind it the event that is being recorded.
-        out: Vec<u8>,
         record: Recorder<T>,
         about: About,
         expect: Expect,
-        // The id of the upstream's last event, if it issues ids.
-        theirs: Vec<u8>,
+        rare: Option<Box<Rare>>,
         // Whether the next event may be the one that `theirs` names, once more.
         may_repeat: bool,
         is_first: bool,
         // Everything passes as it is: the channel of 2024-11-05 (TRN-7).
         is_verbatim: bool,
         phase: Phase,
-        trailers: Option<Box<HeaderMap>>,
-        late: usize,
-        // What of the last frame was read for nobody, and is not told yet.
-        read: usize,
         on_store_failure: StoreFailure,
     }
+}
+
+/// What few streams have, and not for long: every open one would have to keep the place.
+#[derive(Debug, Default)]
+struct Rare {
+    /// The id of the upstream's last event, if it issues ids.
+    theirs: Vec<u8>,
+    trailers: Option<Box<HeaderMap>>,
+    /// Why the body is over, if it broke.
+    error: Option<BodyError>,
+    /// How much has come after the last response.
+    late: usize,
 }
 
 /// What holds for all streams of a layer.
@@ -163,171 +101,202 @@ impl<B, T: EventStore> Producer<B, T> {
         Self {
             source: Source::First { body },
             decoder: Decoder::with_max_event_bytes(options.max_event_bytes),
-            chunk: Bytes::new(),
-            out: Vec::new(),
             record,
             about,
             expect,
-            theirs: Vec::new(),
+            rare: None,
             may_repeat: false,
             is_first: true,
             is_verbatim: false,
             phase: Phase::Open,
-            trailers: None,
-            late: 0,
-            read: 0,
             on_store_failure: options.on_store_failure,
         }
     }
 
+    /// The id of the upstream's last event; empty if it issues none.
+    fn theirs(&self) -> &[u8] {
+        self.rare.as_deref().map_or(&[], |rare| &rare.theirs)
+    }
+
+    fn forget_theirs(self: Pin<&mut Self>) {
+        if let Some(rare) = self.project().rare {
+            rare.theirs.clear();
+        }
+    }
+
     /// Takes an event, and records it.
+    ///
+    /// # Errors
+    ///
+    /// If the store failed.
     #[inline]
-    fn take_event(self: Pin<&mut Self>, event: &RawEvent) {
+    fn take_event(
+        self: Pin<&mut Self>,
+        event: &RawEvent,
+        sink: Sink,
+        work: &mut Work,
+    ) -> Result<(), StoreError> {
+        let Work { chunk, out, .. } = work;
         let this = self.project();
-        if *this.is_first {
-            *this.is_first = false;
+        if mem::take(this.is_first) {
             *this.is_verbatim = this.about.is_get && event.event() == Some(b"endpoint");
         }
         if *this.is_verbatim {
-            this.out.extend_from_slice(event.raw());
-            return;
+            out.extend_from_slice(event.raw());
+            return Ok(());
         }
         if let Some(id) = event.id() {
-            if mem::take(this.may_repeat) && id == this.theirs.as_slice() {
+            let theirs = &mut this.rare.get_or_insert_default().theirs;
+            if mem::take(this.may_repeat) && id == theirs.as_slice() {
                 // Some servers begin with the very event that they were asked to resume after.
-                return;
+                return Ok(());
             }
-            this.theirs.clear();
+            theirs.clear();
             if id.len() <= MAX_THEIR_ID {
-                this.theirs.extend_from_slice(id);
+                theirs.extend_from_slice(id);
             }
         }
         *this.may_repeat = false;
         let is_last = this.expect.is_open()
             && event.is_message()
             && event.data().is_some_and(|data| this.expect.note(&data));
-        if this.out.is_empty() {
+        if out.is_empty() {
             // Exactly enough for one event, so that it is handed on without another copy. Several in
             // a chunk take turns in what is guessed from the first.
             let len = event.len_with_id();
-            let more = this.chunk.len();
-            let others = (more / event.raw().len()).min(MAX_GUESS);
-            this.out
-                .reserve_exact(len + more + others * (len - event.raw().len()));
+            let others = (chunk.len() / event.raw().len()).min(MAX_GUESS);
+            out.reserve_exact(len + chunk.len() + others * (len - event.raw().len()));
         }
-        this.record.start(event, this.out);
+        let recorded = this.record.record(event, sink, out);
         if is_last {
             *this.phase = Phase::Answered;
             this.record.close(End::Complete);
         }
+        recorded
     }
 
-    /// The body has ended: decides what becomes of the stream.
-    fn body_over(self: Pin<&mut Self>, error: Option<BodyError>) {
+    /// The body has ended: decides what becomes of the stream. What is left to decode is dropped, or
+    /// replaced.
+    fn body_over(self: Pin<&mut Self>, error: Option<BodyError>, chunk: &mut Bytes) {
+        let is_resumable = !self.theirs().is_empty()
+            && self.record.is_open()
+            && !self.is_verbatim
+            && matches!(
+                error.as_ref().map(BodyError::kind),
+                None | Some(BodyErrorKind::Inner)
+            )
+            && (self.expect.is_open() || self.about.is_get);
         let mut this = self.project();
         this.source.set(Source::Gone);
         // An event that is not finished never was (SWF-9).
         this.decoder.reset();
-        *this.chunk = Bytes::new();
-        let kind = error.as_ref().map(BodyError::kind);
-        let is_resumable = !this.theirs.is_empty()
-            && this.record.is_open()
-            && !*this.is_verbatim
-            && matches!(kind, None | Some(BodyErrorKind::Inner))
-            && (this.expect.is_open() || this.about.is_get);
+        *chunk = Bytes::new();
         *this.phase = match this.phase {
-            Phase::Answered => Phase::Over(None),
+            Phase::Answered => Phase::Over,
             // SSE-4: whoever issued ids can be asked for the rest.
             Phase::Open if is_resumable => Phase::Suspended,
             // Whoever did not has lost it, and somebody waits for it.
             Phase::Open if this.expect.is_open() => {
-                *this.chunk = synthetic::broken_off(this.expect.ids());
+                *chunk = synthetic::broken_off(this.expect.ids());
                 // Ours may be larger than what a server may send.
                 *this.decoder = Decoder::new();
                 *this.expect = Expect::default();
                 Phase::Failing
             }
             _ => {
-                this.record.close(match kind {
-                    None => End::Complete,
-                    // The server may have had more to say, and nobody listens any more.
-                    Some(BodyErrorKind::GivenUp) => End::Lost,
-                    Some(_) => End::Failed,
-                });
-                Phase::Over(error)
+                this.record
+                    .close(match error.as_ref().map(BodyError::kind) {
+                        None => End::Complete,
+                        // The server may have had more to say, and nobody listens any more.
+                        Some(BodyErrorKind::GivenUp) => End::Lost,
+                        Some(_) => End::Failed,
+                    });
+                if error.is_some() {
+                    this.rare.get_or_insert_default().error = error;
+                }
+                Phase::Over
             }
         };
     }
 
-    fn store_failed(self: Pin<&mut Self>, error: StoreError) {
+    fn store_failed(self: Pin<&mut Self>, error: StoreError, chunk: &mut Bytes) {
         tracing::warn!(%error, "a stream is not recorded any further");
         if self.on_store_failure == StoreFailure::End {
-            self.body_over(Some(BodyError::new(BodyErrorKind::Store, error)));
+            self.body_over(Some(BodyError::new(BodyErrorKind::Store, error)), chunk);
         }
     }
 }
 
-impl<B, T> Produce for Producer<B, T>
+impl<B, T> Producer<B, T>
 where
-    B: Body<Data = Bytes> + Send,
+    B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
     T: EventStore,
 {
-    fn poll_produce(mut self: Pin<&mut Self>, sink: Sink, cx: &mut Context<'_>) -> Poll<Step> {
+    fn poll_step(
+        mut self: Pin<&mut Self>,
+        sink: Sink,
+        work: &mut Work,
+        cx: &mut Context<'_>,
+    ) -> Poll<Step> {
         let mut turns = 0;
         loop {
             let this = self.as_mut().project();
-            match this.record.poll_recorded(sink, this.out, cx) {
+            match this.record.poll_recorded(sink, &mut work.out, cx) {
                 Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => self.as_mut().store_failed(error),
+                Poll::Ready(Err(error)) => {
+                    self.as_mut().store_failed(error, &mut work.chunk);
+                    continue;
+                }
                 Poll::Pending => {
                     // What is recorded does not wait for what is not.
-                    let ready = this.record.take_ready(this.out);
+                    let ready = this.record.take_ready(&mut work.out);
                     if ready.is_empty() {
                         return Poll::Pending;
                     }
                     return Poll::Ready(Step::Data(ready));
                 }
             }
-            let this = self.as_mut().project();
-            let frame = if this.chunk.is_empty() {
+            let frame = if work.chunk.is_empty() {
                 Ok(None)
             } else {
-                this.decoder.decode(this.chunk)
+                this.decoder.decode(&mut work.chunk)
             };
             match frame {
                 Ok(Some(Frame::Event(event))) => {
-                    if matches!(this.phase, Phase::Open | Phase::Failing) {
-                        self.as_mut().take_event(&event);
+                    if matches!(this.phase, Phase::Open | Phase::Failing)
+                        && let Err(error) = self.as_mut().take_event(&event, sink, work)
+                    {
+                        self.as_mut().store_failed(error, &mut work.chunk);
                     }
                     continue;
                 }
                 Ok(Some(Frame::Comment(raw))) => {
                     // Comments are for those who listen (SSE-14).
-                    if sink != Sink::Nobody && matches!(this.phase, Phase::Open) {
-                        this.out.extend_from_slice(&raw);
+                    if sink != Sink::Nobody && *this.phase == Phase::Open {
+                        work.out.extend_from_slice(&raw);
                     }
                     continue;
                 }
                 Ok(None) => {
-                    if matches!(this.phase, Phase::Failing) {
+                    if *this.phase == Phase::Failing {
                         // Before it is said: whoever hears it may be gone at once.
                         this.record.close(End::Failed);
-                        *this.phase = Phase::Over(None);
+                        *this.phase = Phase::Over;
                     }
                 }
                 Err(error) => {
                     let error = BodyError::new(BodyErrorKind::EventTooLarge, error);
-                    self.as_mut().body_over(Some(error));
+                    self.as_mut().body_over(Some(error), &mut work.chunk);
                     continue;
                 }
             }
-            if !this.out.is_empty() {
-                return Poll::Ready(Step::Data(mem::take(this.out).into()));
+            if !work.out.is_empty() {
+                return Poll::Ready(Step::Data(mem::take(&mut work.out).into()));
             }
-            if sink == Sink::Nobody && *this.read > 0 {
+            if sink == Sink::Nobody && work.read > 0 {
                 // A turn for others.
-                return Poll::Ready(Step::Read(mem::take(this.read)));
+                return Poll::Ready(Step::Read(mem::take(&mut work.read)));
             }
             turns += 1;
             if turns > MAX_TURNS {
@@ -341,40 +310,68 @@ where
                     let _ = this.record.poll_closed(cx);
                 }
                 Phase::Suspended => return Poll::Ready(Step::Suspended),
-                Phase::Over(error) => {
+                Phase::Over => {
                     ready!(this.record.poll_closed(cx));
-                    if let Some(trailers) = this.trailers.take() {
-                        return Poll::Ready(Step::Trailers(*trailers));
-                    }
-                    let error = error.take();
-                    return Poll::Ready(error.map_or(Step::Ended, Step::Failed));
+                    let rare = this.rare.as_deref_mut();
+                    let last = rare.and_then(|rare| {
+                        let trailers = rare.trailers.take().map(Step::Trailers);
+                        trailers.or_else(|| rare.error.take().map(Step::Failed))
+                    });
+                    return Poll::Ready(last.unwrap_or(Step::Ended));
                 }
             }
             let frame = ready!(this.source.poll_frame(cx));
-            let this = self.as_mut().project();
-            match frame {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) if matches!(this.phase, Phase::Answered) => {
-                        *this.late = this.late.saturating_add(data.len());
-                        if *this.late > MAX_LATE_BYTES {
-                            self.as_mut().body_over(None);
-                        }
-                    }
-                    Ok(data) => {
-                        *this.read = if sink == Sink::Nobody { data.len() } else { 0 };
-                        *this.chunk = data;
-                    }
-                    Err(frame) => *this.trailers = frame.into_trailers().ok().map(Box::new),
-                },
-                Some(Err(error)) => {
-                    if error.kind() == BodyErrorKind::NotResumed {
-                        this.theirs.clear();
-                    }
-                    self.as_mut().body_over(Some(error));
-                }
-                None => self.as_mut().body_over(None),
-            }
+            self.as_mut().take_frame(frame, sink, work);
         }
+    }
+
+    fn take_frame(
+        mut self: Pin<&mut Self>,
+        frame: Option<Result<http_body::Frame<Bytes>, BodyError>>,
+        sink: Sink,
+        work: &mut Work,
+    ) {
+        let this = self.as_mut().project();
+        match frame {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) if *this.phase == Phase::Answered => {
+                    let late = &mut this.rare.get_or_insert_default().late;
+                    *late = late.saturating_add(data.len());
+                    if *late > MAX_LATE_BYTES {
+                        self.body_over(None, &mut work.chunk);
+                    }
+                }
+                Ok(data) => {
+                    work.read = if sink == Sink::Nobody { data.len() } else { 0 };
+                    work.chunk = data;
+                }
+                Err(frame) => {
+                    let trailers = frame.into_trailers().ok().map(Box::new);
+                    this.rare.get_or_insert_default().trailers = trailers;
+                }
+            },
+            Some(Err(error)) => {
+                if error.kind() == BodyErrorKind::NotResumed {
+                    self.as_mut().forget_theirs();
+                }
+                self.body_over(Some(error), &mut work.chunk);
+            }
+            None => self.body_over(None, &mut work.chunk),
+        }
+    }
+}
+
+impl<B, T> Produce for Producer<B, T>
+where
+    B: Body<Data = Bytes> + Send,
+    B::Error: Into<BoxError>,
+    T: EventStore,
+{
+    fn poll_produce(mut self: Pin<&mut Self>, sink: Sink, cx: &mut Context<'_>) -> Poll<Step> {
+        let mut work = self.as_mut().project().record.take_work();
+        let polled = self.as_mut().poll_step(sink, &mut work, cx);
+        self.project().record.keep_work(work);
+        polled
     }
 
     fn recorded(&self) -> u64 {
@@ -392,7 +389,7 @@ where
     }
 
     fn is_answered(&self) -> bool {
-        matches!(self.phase, Phase::Answered | Phase::Over(_))
+        matches!(self.phase, Phase::Answered | Phase::Over)
     }
 
     fn is_recording(&self) -> bool {
@@ -400,16 +397,18 @@ where
     }
 
     fn give_up(mut self: Pin<&mut Self>) {
-        let this = self.as_mut().project();
-        if matches!(this.phase, Phase::Open | Phase::Suspended) {
-            *this.phase = Phase::Open;
-            this.theirs.clear();
-            self.body_over(Some(BodyErrorKind::GivenUp.into()));
+        if matches!(self.phase, Phase::Open | Phase::Suspended) {
+            *self.as_mut().project().phase = Phase::Open;
+            self.as_mut().forget_theirs();
+            let mut work = self.as_mut().project().record.take_work();
+            let error = BodyErrorKind::GivenUp.into();
+            self.as_mut().body_over(Some(error), &mut work.chunk);
+            self.project().record.keep_work(work);
         }
     }
 
     fn suspended_at(&self) -> Option<&[u8]> {
-        matches!(self.phase, Phase::Suspended).then_some(&self.theirs)
+        (self.phase == Phase::Suspended).then(|| self.theirs())
     }
 
     fn reopen(self: Pin<&mut Self>, connect: Connect) {

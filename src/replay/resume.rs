@@ -13,7 +13,7 @@ use super::{
     expect::About,
     layer::Shared,
     pages::{PAGE_BYTES, Pages},
-    producer::Produce,
+    produce::Produce,
     source::Connect,
     stream::{Attach, Stream},
     subscriber::{Greeting, Subscriber},
@@ -151,11 +151,7 @@ pub(super) fn attach<T: EventStore>(
         // The log says how it has ended.
         Attach::Over => return from_log(shared, claim, page),
     };
-    let greeting = Greeting::Cursor {
-        id,
-        form,
-        retry: None,
-    };
+    let greeting = Greeting::Cursor { id, form };
     let pages = Pages::new(
         shared.store.clone(),
         id.stream(),
@@ -204,11 +200,7 @@ fn from_log<T: EventStore>(shared: &Shared<T>, claim: Claim, page: Page) -> Verd
     let producer: Pin<Box<dyn Produce>> = Box::pin(Tail::new(pages, about, expect));
     let hub = Arc::clone(&shared.hub);
     let stream = Stream::new(key, owner, about, may_close_early, hub, runtime, producer);
-    let greeting = Greeting::Cursor {
-        id,
-        form,
-        retry: None,
-    };
+    let greeting = Greeting::Cursor { id, form };
     let subscriber = Subscriber::new(stream, 0, greeting).with_delivered(id.sequence());
     Verdict::Attached(Box::new(subscriber))
 }

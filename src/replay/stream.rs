@@ -17,7 +17,7 @@ mod held;
 use super::{
     expect::About,
     hub::Hub,
-    producer::{Produce, Sink, Step},
+    produce::{Produce, Sink, Step},
     source::Connect,
 };
 use crate::{sse::StreamKey, store::Owner};

@@ -12,7 +12,7 @@ use http_body::Frame;
 use super::{
     BodyError, BodyErrorKind,
     pages::{Backlog, Read},
-    producer::{Sink, Step},
+    produce::{Sink, Step},
     stream::{Stream, Turn},
     synthetic::{self, CursorForm, GapReason},
 };
@@ -32,8 +32,8 @@ pub(super) struct Subscriber {
     backlog: Option<Mutex<Box<dyn Backlog>>>,
     /// Whether the log was read once more although its end was reached.
     rereads: bool,
-    /// Sent before anything else.
-    first: Bytes,
+    /// Sent before anything else: to those who come back.
+    first: Option<Box<Bytes>>,
     greeting: Option<Greeting>,
     phase: Phase,
     /// Runs once the last response was sent.
@@ -46,11 +46,7 @@ pub(super) enum Greeting {
     /// A comment, which makes a proxy in front pass the head on (C09).
     Comment,
     /// A place to come back to.
-    Cursor {
-        id: EventId,
-        form: CursorForm,
-        retry: Option<Duration>,
-    },
+    Cursor { id: EventId, form: CursorForm },
 }
 
 #[derive(Debug)]
@@ -58,7 +54,7 @@ enum Phase {
     Open,
     /// The error is next. Whether the server has been given a turn to write what came before it: an
     /// error makes it drop that.
-    Failing(BodyError, bool),
+    Failing(Box<BodyError>, bool),
     Over,
 }
 
@@ -84,7 +80,7 @@ impl Subscriber {
             delivered: 0,
             backlog: None,
             rereads: false,
-            first: Bytes::new(),
+            first: None,
             greeting: Some(greeting),
             phase: Phase::Open,
             linger: None,
@@ -106,7 +102,7 @@ impl Subscriber {
 
     /// Sends `first` before anything else.
     pub(super) fn with_first(mut self, first: Bytes) -> Self {
-        self.first = first;
+        self.first = Some(first).filter(|first| !first.is_empty()).map(Box::new);
         self
     }
 
@@ -116,19 +112,18 @@ impl Subscriber {
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
-        matches!(self.phase, Phase::Over) && self.first.is_empty()
+        matches!(self.phase, Phase::Over) && self.first.is_none()
     }
 
     pub(super) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if !self.first.is_empty() {
-            let first = mem::take(&mut self.first);
+        if let Some(first) = self.first.take() {
             let Attachment { stream, generation } = &self.attachment;
             // Whoever is fenced sends nothing more (D01).
             if stream.look(*generation, cx).is_some() {
-                return data(first);
+                return data(*first);
             }
         }
         if let Phase::Open = self.phase
@@ -151,7 +146,7 @@ impl Subscriber {
                     let Phase::Failing(error, _) = failed else {
                         return Poll::Ready(None);
                     };
-                    return Poll::Ready(Some(Err(error)));
+                    return Poll::Ready(Some(Err(*error)));
                 }
             }
             let Attachment { stream, generation } = &self.attachment;
@@ -175,7 +170,7 @@ impl Subscriber {
                     Step::Read(_) => {}
                     Step::Trailers(trailers) => {
                         self.phase = Phase::Over;
-                        return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                        return Poll::Ready(Some(Ok(Frame::trailers(*trailers))));
                     }
                     Step::Suspended | Step::Ended => {
                         self.phase = Phase::Over;
@@ -186,7 +181,7 @@ impl Subscriber {
                             return data(Self::greet(cursor));
                         }
                     }
-                    Step::Failed(error) => self.phase = Phase::Failing(error, false),
+                    Step::Failed(error) => self.fail(error),
                 },
             }
         }
@@ -218,7 +213,7 @@ impl Subscriber {
     fn greet(greeting: Greeting) -> Bytes {
         match greeting {
             Greeting::Comment => synthetic::keep_alive(),
-            Greeting::Cursor { id, form, retry } => synthetic::cursor(&id, form, retry),
+            Greeting::Cursor { id, form } => synthetic::cursor(&id, form, None),
         }
     }
 
@@ -260,8 +255,7 @@ impl Subscriber {
                 // More was recorded between the last read and the take-over.
                 Ok(Read::CaughtUp(_)) if !mem::replace(&mut self.rereads, true) => {}
                 Ok(Read::CaughtUp(_)) => {
-                    let error = StoreError::from(StoreErrorKind::Corrupt);
-                    self.fail(error);
+                    self.store_failed(StoreErrorKind::Corrupt.into());
                     return Poll::Ready(None);
                 }
                 Ok(Read::Gap { floor }) => {
@@ -279,7 +273,7 @@ impl Subscriber {
                     return Poll::Ready(Some(Frame::data(gap)));
                 }
                 Err(error) => {
-                    self.fail(error);
+                    self.store_failed(error);
                     return Poll::Ready(None);
                 }
             }
@@ -296,7 +290,7 @@ impl Subscriber {
         let retry = super::hub::jittered(retry, &stream.key);
         match self.greeting.take() {
             // It has no place to come back to yet.
-            Some(Greeting::Cursor { id, form, .. }) if stream.has_log() => {
+            Some(Greeting::Cursor { id, form }) if stream.has_log() => {
                 synthetic::cursor(&id, form, Some(retry))
             }
             _ => synthetic::retry(retry),
@@ -304,13 +298,16 @@ impl Subscriber {
     }
 
     fn break_off(&mut self) {
-        self.backlog = None;
-        self.phase = Phase::Failing(BodyErrorKind::Superseded.into(), false);
+        self.fail(BodyErrorKind::Superseded.into());
     }
 
-    fn fail(&mut self, error: StoreError) {
+    fn store_failed(&mut self, error: StoreError) {
+        self.fail(BodyError::new(BodyErrorKind::Store, error));
+    }
+
+    fn fail(&mut self, error: BodyError) {
         self.backlog = None;
-        self.phase = Phase::Failing(BodyError::new(BodyErrorKind::Store, error), false);
+        self.phase = Phase::Failing(Box::new(error), false);
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     BodyError, BodyErrorKind,
     expect::{About, Expect},
     pages::{Backlog as _, Pages, Read},
-    producer::{Produce, Sink, Step},
+    produce::{Produce, Sink, Step},
     source::Connect,
     synthetic::{self, GapReason},
 };
