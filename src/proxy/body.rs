@@ -1,7 +1,7 @@
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::{
+    alarm::Alarm,
     body_error::BodyError,
     driven::Driven,
     gauges::Ended,
@@ -95,15 +96,18 @@ pin_project! {
         // Whether the server has been given a turn to write before it sees an error.
         has_yielded: bool,
         guard: Guard<Ended>,
-        // From the upstream's first one. Boxed, because most bodies are there at once, and each is
-        // moved through every layer.
+        // From the first time that nothing was there. Boxed, because most bodies are there at once,
+        // and each is moved through every layer.
         silence: Option<Pin<Box<Silence>>>,
     }
 }
 
 pin_project! {
-    /// How long an upstream has said nothing.
+    /// What waits for an upstream that says nothing.
+    #[project = SilenceProj]
     struct Silence {
+        alarm: Alarm,
+        // How long it lasts.
         #[pin]
         deadline: Deadline,
         spoke: Option<Instant>,
@@ -111,21 +115,12 @@ pin_project! {
 }
 
 impl Silence {
-    const fn new() -> Self {
+    fn new(reader: &Waker) -> Self {
         Self {
+            alarm: Alarm::new(reader),
             deadline: Deadline::new(),
             spoke: None,
         }
-    }
-
-    /// Ready when it is longer than `idle`.
-    fn poll(self: Pin<&mut Self>, idle: Duration, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.project();
-        this.deadline.poll_since(this.spoke, idle, cx)
-    }
-
-    fn end(self: Pin<&mut Self>) {
-        *self.project().spoke = Some(Instant::now());
     }
 }
 
@@ -162,12 +157,27 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut this = self.project();
+        if let Some(silence) = this.silence
+            && silence.as_mut().project().alarm.is_silent(cx)
+        {
+            return Poll::Pending;
+        }
         while !*this.over && this.last.is_none() {
-            match this.inner.as_mut().poll_frame(cx) {
+            let mut silence = this.silence.as_mut().map(|s| s.as_mut().project());
+            let mut waker = silence.as_ref().map_or(cx.waker(), |s| s.alarm.waker());
+            if !this.merge.is_empty() {
+                // While something is held, only what is there already is of use.
+                waker = Waker::noop();
+            }
+            let polled = this
+                .inner
+                .as_mut()
+                .poll_frame(&mut Context::from_waker(waker));
+            match polled {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => {
-                        if let Some(silence) = this.silence {
-                            silence.as_mut().end();
+                        if let Some(silence) = &mut silence {
+                            *silence.spoke = Some(Instant::now());
                         }
                         let pushed = if this.options.merge {
                             this.merge.push(data)
@@ -203,11 +213,26 @@ where
                     this.guard.complete();
                 }
                 Poll::Pending if this.merge.is_empty() => {
-                    let Some(idle) = this.options.idle else {
+                    let is_heard = silence.is_some();
+                    let SilenceProj {
+                        alarm,
+                        deadline,
+                        spoke,
+                    } = this
+                        .silence
+                        .get_or_insert_with(|| Box::pin(Silence::new(cx.waker())))
+                        .as_mut()
+                        .project();
+                    let over = this.options.idle.filter(|&idle| {
+                        let mut cx = Context::from_waker(alarm.waker());
+                        deadline.poll_since(spoke, idle, &mut cx).is_ready()
+                    });
+                    let Some(idle) = over else {
+                        if is_heard {
+                            alarm.set();
+                        }
                         return Poll::Pending;
                     };
-                    let silence = this.silence.get_or_insert_with(|| Box::pin(Silence::new()));
-                    ready!(silence.as_mut().poll(idle, cx));
                     *this.over = true;
                     this.guard.fail();
                     *this.last = Some(Box::new(Err(BodyError::idle(idle))));

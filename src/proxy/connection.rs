@@ -4,7 +4,7 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     sync::Weak,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -54,7 +54,22 @@ pub(super) trait Drive: Send {
 
     /// The response is over. Keeps the connection for a later exchange, if this one left it clean;
     /// `lingers` says whether what is left of the request is still to be sent.
-    fn finish(self: Box<Self>, lingers: bool, cx: &mut Context<'_>);
+    fn finish(self: Box<Self>, lingers: bool);
+}
+
+/// For looking at what is there without being woken when there is more.
+///
+/// Both ends of an exchange are polled by its reader: hyper's connection, and what comes out of it.
+/// Given the reader's waker, each would wake that very reader whenever the other has moved, for
+/// nothing. So what comes out is polled without a waker, and a connection is driven with one only
+/// when nothing more is to be had; then what wakes the reader is the socket.
+pub(super) const fn quiet() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+/// Whether whoever asks wants only what is there.
+pub(super) fn is_quiet(cx: &Context<'_>) -> bool {
+    cx.waker().will_wake(Waker::noop())
 }
 
 /// A connection that has a task of its own, until this is dropped (CAN-3).
@@ -184,8 +199,9 @@ where
         Some(Detached { task })
     }
 
-    fn finish(mut self: Box<Self>, lingers: bool, cx: &mut Context<'_>) {
-        match self.poll_free(cx) {
+    fn finish(mut self: Box<Self>, lingers: bool) {
+        // No waker stays behind: it would be woken by somebody else's exchange.
+        match self.poll_free(&mut quiet()) {
             Poll::Ready(true) => self.release(),
             Poll::Ready(false) => {}
             // What is left is of the request: the response has been read to its end.

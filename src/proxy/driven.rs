@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::{
-    connection::{Detached, Drive},
+    connection::{Detached, Drive, is_quiet, quiet},
     exchange::Carrier,
 };
 
@@ -19,6 +19,8 @@ pub(super) struct Driven {
     body: Incoming,
     link: Link,
     lingers: bool,
+    /// Whether the connection had nothing more when it was last looked at without a waker.
+    is_drained: bool,
 }
 
 /// How the body comes.
@@ -34,12 +36,7 @@ enum Link {
 impl Driven {
     /// `is_success` decides about a request that is not sent whole when its response is over: one
     /// that was accepted is sent on, one that was refused is not.
-    pub(super) fn new(
-        body: Incoming,
-        carrier: Carrier,
-        is_success: bool,
-        cx: &mut Context<'_>,
-    ) -> Self {
+    pub(super) fn new(body: Incoming, carrier: Carrier, is_success: bool) -> Self {
         let Carrier {
             connection,
             progress,
@@ -56,22 +53,56 @@ impl Driven {
             body,
             link,
             lingers: is_success,
+            is_drained: false,
         };
         if is_over {
-            driven.finish(cx);
+            driven.finish();
         }
         driven
     }
 
-    fn finish(&mut self, cx: &mut Context<'_>) {
+    fn finish(&mut self) {
         match mem::replace(&mut self.link, Link::Gone) {
             Link::Driven(connection) => connection
                 .into_inner()
                 .unwrap_or_else(PoisonError::into_inner)
-                .finish(self.lingers, cx),
+                .finish(self.lingers),
             Link::Detached(task) if self.lingers => task.linger(),
             Link::Detached(_) | Link::Gone => {}
         }
+    }
+}
+
+impl Driven {
+    /// Moves bytes, if the reader does that, and looks at what came.
+    fn poll_driven(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        if let Link::Driven(connection) = &mut self.link {
+            let connection = connection.get_mut().unwrap_or_else(PoisonError::into_inner);
+            if connection.drive(cx).is_pending() {
+                return Pin::new(&mut self.body).poll_frame(&mut quiet());
+            }
+            // Over or not, it may have brought something for the body. An end that it did not tell
+            // the body of is told by its being dropped.
+            self.link = Link::Gone;
+        }
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn poll_any(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        if !matches!(self.link, Link::Driven(_)) {
+            return Pin::new(&mut self.body).poll_frame(cx);
+        }
+        let mut polled = Pin::new(&mut self.body).poll_frame(&mut quiet());
+        if polled.is_pending() && !self.is_drained {
+            polled = self.poll_driven(&mut quiet());
+            self.is_drained = polled.is_pending();
+        }
+        if polled.is_pending() && !is_quiet(cx) {
+            // Whoever comes back has been woken.
+            self.is_drained = false;
+            polled = self.poll_driven(cx);
+        }
+        polled
     }
 }
 
@@ -84,23 +115,11 @@ impl Body for Driven {
         cx: &mut Context<'_>,
     ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
         let this = &mut *self;
-        let mut polled = Pin::new(&mut this.body).poll_frame(cx);
-        if polled.is_pending()
-            && let Link::Driven(connection) = &mut this.link
-        {
-            let connection = connection.get_mut().unwrap_or_else(PoisonError::into_inner);
-            // Over or not, it may have brought something for the body. An end that it did not
-            // tell the body of is told by its being dropped.
-            if connection.drive(cx).is_ready() {
-                this.link = Link::Gone;
-            }
-            polled = Pin::new(&mut this.body).poll_frame(cx);
-        }
-        let frame = ready!(polled);
+        let frame = ready!(this.poll_any(cx));
         match &frame {
             Some(Ok(frame)) if frame.is_data() && !this.body.is_end_stream() => {}
             // Trailers are the last frame, and a spent length is not followed by an end.
-            Some(Ok(_)) | None => this.finish(cx),
+            Some(Ok(_)) | None => this.finish(),
             Some(Err(_)) => this.link = Link::Gone,
         }
         Poll::Ready(frame)

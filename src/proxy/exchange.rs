@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 
 use super::{
     client::{Client, Config},
-    connection::{Connecting, Drive, Sending, Upstream},
+    connection::{Connecting, Drive, Sending, Upstream, quiet},
     failure::Failure,
     outgoing::{Outgoing, Progress},
 };
@@ -91,7 +91,11 @@ where
                     {
                         *connection = None;
                     }
-                    match ready!(sending.as_mut().poll(cx)) {
+                    let polled = match connection {
+                        Some(_) => sending.as_mut().poll(&mut quiet()),
+                        None => sending.as_mut().poll(cx),
+                    };
+                    match ready!(polled) {
                         Ok(response) => {
                             let carrier = Carrier {
                                 connection: connection.take().map(|connection| connection as _),

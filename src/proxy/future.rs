@@ -121,7 +121,7 @@ where
                 let relayed = answer.and_then(|(response, carrier)| {
                     let (parts, body, options) = relay(response, exchange.config())?;
                     let is_success = parts.status.is_success();
-                    Ok((parts, Driven::new(body, carrier, is_success, cx), options))
+                    Ok((parts, Driven::new(body, carrier, is_success), options))
                 });
                 Poll::Ready(Ok(match relayed {
                     Ok((parts, body, options)) => {

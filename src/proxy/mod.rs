@@ -109,6 +109,7 @@
 //! logged, and answered without addresses (SEC-11). `Authorization` and `Origin` are relayed as
 //! they came, for the upstream to judge, unless a layer outside takes them away.
 
+mod alarm;
 mod body;
 mod body_error;
 mod client;

@@ -275,7 +275,7 @@ impl Partial {
     }
 
     /// The bytes, in memory of just that size.
-    fn into_bytes(self: Box<Self>) -> Bytes {
+    fn into_bytes(self) -> Bytes {
         Bytes::from(self.bytes.into_boxed_slice())
     }
 }

@@ -46,7 +46,7 @@ impl Drive for Fake {
         None
     }
 
-    fn finish(self: Box<Self>, _lingers: bool, _cx: &mut Context<'_>) {}
+    fn finish(self: Box<Self>, _lingers: bool) {}
 }
 
 impl Upstream<()> for Fake {

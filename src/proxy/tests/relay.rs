@@ -302,3 +302,47 @@ async fn silence_is_counted_from_the_last_frame() {
     advance(Duration::from_secs(11)).await;
     assert!(assert_ready!(next(&mut task)).is_some_and(|frame| frame.is_err()));
 }
+
+#[test]
+fn upstream_is_looked_at_again_only_when_it_has_rung() {
+    let body = MockBody::new().then_yield().stall();
+    let (polls, stalled) = (body.polls(), body.stalled());
+    let (mut task, _gauges) = relay(body, STREAM);
+    for _ in 0..5 {
+        assert_pending!(poll(&mut task));
+    }
+    assert_eq!(polls.get(), 2);
+    stalled.take().expect("the upstream has a waker").wake();
+    assert!(task.is_woken());
+    assert_pending!(poll(&mut task));
+    assert_eq!(polls.get(), 3);
+}
+
+#[test]
+fn another_reader_looks_for_itself_and_is_the_one_that_is_woken() {
+    let body = MockBody::new().then_yield().stall();
+    let (polls, stalled) = (body.polls(), body.stalled());
+    let (mut task, _gauges) = relay(body, STREAM);
+    for _ in 0..3 {
+        assert_pending!(poll(&mut task));
+    }
+    // As when a stream is taken over: another task goes on with the body.
+    let mut body = spawn(task.into_inner());
+    let mut poll = || body.enter(|cx, mut body| body.as_mut().poll_frame(cx));
+    assert_pending!(poll());
+    assert_pending!(poll());
+    assert_eq!(polls.get(), 3);
+    stalled.take().expect("the upstream has a waker").wake();
+    assert!(body.is_woken());
+}
+
+#[test]
+fn what_rings_during_the_look_is_not_missed() {
+    let body = MockBody::new().then_yield().then_yield().data("a").stall();
+    let (mut task, _gauges) = relay(body, STREAM);
+    for _ in 0..2 {
+        assert_pending!(poll(&mut task));
+        assert!(task.is_woken());
+    }
+    assert_eq!(data(&mut task), "a");
+}
