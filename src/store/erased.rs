@@ -1,7 +1,8 @@
 //! A store whose type is chosen when the program runs.
 //!
 //! [`ErasedStore`] is any [`EventStore`] behind a pointer. It costs a virtual call; a future that is
-//! ready at once is handed on as it is, and only one that has to wait is boxed.
+//! ready at once is handed on as it is, and only one that has to wait is boxed. A
+//! [`MemoryStore`](super::MemoryStore) costs what it does by itself.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -45,20 +46,58 @@ pub use self::future::ErasedFuture;
 /// Any store. A clone is the same one.
 #[derive(Clone)]
 pub struct ErasedStore {
-    store: Arc<dyn StoreObject>,
+    kind: StoreKind,
 }
 
 /// Writes one stream of an [`ErasedStore`].
 pub struct ErasedWriter {
-    writer: Box<dyn WriterObject>,
+    kind: WriterKind,
+}
+
+#[derive(Clone)]
+enum StoreKind {
+    /// The one that most run with is as fast as if it had been named.
+    #[cfg(feature = "replay")]
+    Memory(super::MemoryStore),
+    Other(Arc<dyn StoreObject>),
+}
+
+enum WriterKind {
+    #[cfg(feature = "replay")]
+    Memory(super::MemoryWriter),
+    Other(Box<dyn WriterObject>),
 }
 
 impl ErasedStore {
     /// Forgets which store it is.
     #[must_use]
     pub fn new(store: impl EventStore) -> Self {
+        #[cfg(feature = "replay")]
+        if let Some(memory) = (&store as &dyn std::any::Any).downcast_ref() {
+            return Self {
+                kind: StoreKind::Memory(super::MemoryStore::clone(memory)),
+            };
+        }
         Self {
-            store: Arc::new(store),
+            kind: StoreKind::Other(Arc::new(store)),
+        }
+    }
+
+    fn object(&self) -> &dyn StoreObject {
+        match &self.kind {
+            #[cfg(feature = "replay")]
+            StoreKind::Memory(memory) => memory,
+            StoreKind::Other(store) => &**store,
+        }
+    }
+}
+
+impl ErasedWriter {
+    fn object(&self) -> &dyn WriterObject {
+        match &self.kind {
+            #[cfg(feature = "replay")]
+            WriterKind::Memory(memory) => memory,
+            WriterKind::Other(writer) => &**writer,
         }
     }
 }
@@ -71,19 +110,29 @@ impl EventStore for ErasedStore {
     type Purge = ErasedFuture<()>;
 
     fn open(&self, stream: StreamKey, owner: Owner, about: Bytes) -> Self::Open {
-        self.store.open(stream, owner, about)
+        match &self.kind {
+            #[cfg(feature = "replay")]
+            StoreKind::Memory(memory) => {
+                ErasedFuture::new(EventStore::open(memory, stream, owner, about), |writer| {
+                    ErasedWriter {
+                        kind: WriterKind::Memory(writer),
+                    }
+                })
+            }
+            StoreKind::Other(store) => store.open(stream, owner, about),
+        }
     }
 
     fn read(&self, stream: StreamKey, owner: Owner, after: u64, limit: usize) -> Self::Read {
-        self.store.read(stream, owner, after, limit)
+        self.object().read(stream, owner, after, limit)
     }
 
     fn watch(&self, stream: StreamKey, owner: Owner, after: u64) -> Self::Watch {
-        self.store.watch(stream, owner, after)
+        self.object().watch(stream, owner, after)
     }
 
     fn purge(&self, owner: Owner) -> Self::Purge {
-        self.store.purge(owner)
+        self.object().purge(owner)
     }
 }
 
@@ -91,25 +140,32 @@ impl EventWriter for ErasedWriter {
     type Append = ErasedFuture<()>;
     type Close = ErasedFuture<()>;
 
+    #[inline]
     fn append(&mut self, sequence: u64, event: &[u8]) -> Self::Append {
-        self.writer.append(sequence, event)
+        match &mut self.kind {
+            #[cfg(feature = "replay")]
+            WriterKind::Memory(memory) => WriterObject::append(memory, sequence, event),
+            WriterKind::Other(writer) => writer.append(sequence, event),
+        }
     }
 
     fn close(&mut self, end: End) -> Self::Close {
-        self.writer.close(end)
+        match &mut self.kind {
+            #[cfg(feature = "replay")]
+            WriterKind::Memory(memory) => WriterObject::close(memory, end),
+            WriterKind::Other(writer) => writer.close(end),
+        }
     }
 }
 
 impl fmt::Debug for ErasedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { store } = self;
-        f.debug_tuple("ErasedStore").field(store).finish()
+        f.debug_tuple("ErasedStore").field(&self.object()).finish()
     }
 }
 
 impl fmt::Debug for ErasedWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { writer } = self;
-        f.debug_tuple("ErasedWriter").field(writer).finish()
+        f.debug_tuple("ErasedWriter").field(&self.object()).finish()
     }
 }

@@ -2,7 +2,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::{ErasedFuture, ErasedWriter};
+use super::{ErasedFuture, ErasedWriter, WriterKind};
 use crate::{
     sse::StreamKey,
     store::{End, EventStore, EventWriter, Owner, Page},
@@ -21,7 +21,7 @@ impl<T: EventStore> StoreObject for T {
     fn open(&self, stream: StreamKey, owner: Owner, about: Bytes) -> ErasedFuture<ErasedWriter> {
         ErasedFuture::new(EventStore::open(self, stream, owner, about), |writer| {
             ErasedWriter {
-                writer: Box::new(writer),
+                kind: WriterKind::Other(Box::new(writer)),
             }
         })
     }
