@@ -15,6 +15,8 @@ use std::{
 pub(super) struct Alarm {
     bell: Arc<Bell>,
     waker: Waker,
+    /// Whom the bell wakes: here too, so that the one who asks takes no lock.
+    reader: Waker,
     /// Whether whatever may ring it has it, and has had nothing since.
     is_set: bool,
 }
@@ -33,26 +35,34 @@ impl Alarm {
         Self {
             waker: Waker::from(Arc::clone(&bell)),
             bell,
+            reader: reader.clone(),
             is_set: false,
         }
     }
 
     /// Whether there is nothing new for the reader that asks with `cx`. If there may be, what is
     /// looked at has to be given the [`waker`](Self::waker).
+    #[inline]
     pub(super) fn is_silent(&mut self, cx: &Context<'_>) -> bool {
-        let mut reader = self.bell.reader();
-        let is_known = reader.will_wake(cx.waker());
+        let is_known = self.reader.will_wake(cx.waker());
         if self.is_set && is_known && !self.bell.has_rung.load(Ordering::Acquire) {
             return true;
         }
-        let before = (!is_known).then(|| mem::replace(&mut *reader, cx.waker().clone()));
-        drop(reader);
-        // Unlocked: what it drops is not ours to know.
-        drop(before);
         self.is_set = false;
+        if !is_known {
+            self.listen(cx.waker());
+        }
         // Before anything is looked at: what rings from now on may be missed by that look.
         self.bell.has_rung.swap(false, Ordering::AcqRel);
         false
+    }
+
+    #[cold]
+    fn listen(&mut self, reader: &Waker) {
+        self.reader.clone_from(reader);
+        let before = mem::replace(&mut *self.bell.reader(), reader.clone());
+        // Unlocked: what it drops is not ours to know.
+        drop(before);
     }
 
     pub(super) const fn waker(&self) -> &Waker {

@@ -164,11 +164,7 @@ where
         }
         while !*this.over && this.last.is_none() {
             let mut silence = this.silence.as_mut().map(|s| s.as_mut().project());
-            let mut waker = silence.as_ref().map_or(cx.waker(), |s| s.alarm.waker());
-            if !this.merge.is_empty() {
-                // While something is held, only what is there already is of use.
-                waker = Waker::noop();
-            }
+            let waker = silence.as_ref().map_or(cx.waker(), |s| s.alarm.waker());
             let polled = this
                 .inner
                 .as_mut()
@@ -238,7 +234,12 @@ where
                     *this.last = Some(Box::new(Err(BodyError::idle(idle))));
                 }
                 // Nothing more is there, and what is held waits for nobody.
-                Poll::Pending => break,
+                Poll::Pending => {
+                    if let Some(silence) = silence {
+                        silence.alarm.set();
+                    }
+                    break;
+                }
             }
         }
         if !this.merge.is_empty() {

@@ -67,11 +67,6 @@ pub(super) const fn quiet() -> Context<'static> {
     Context::from_waker(Waker::noop())
 }
 
-/// Whether whoever asks wants only what is there.
-pub(super) fn is_quiet(cx: &Context<'_>) -> bool {
-    cx.waker().will_wake(Waker::noop())
-}
-
 /// A connection that has a task of its own, until this is dropped (CAN-3).
 #[derive(Debug)]
 pub(super) struct Detached {

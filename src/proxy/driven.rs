@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::{
-    connection::{Detached, Drive, is_quiet, quiet},
+    connection::{Detached, Drive, quiet},
     exchange::Carrier,
 };
 
@@ -19,8 +19,19 @@ pub(super) struct Driven {
     body: Incoming,
     link: Link,
     lingers: bool,
-    /// Whether the connection had nothing more when it was last looked at without a waker.
-    is_drained: bool,
+    outlook: Outlook,
+}
+
+/// What the next look at the connection most likely finds, and so whether it takes a waker along: one
+/// that finds something has no use for it, see [`quiet`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outlook {
+    /// Whoever looks has been woken.
+    Something,
+    /// One event has just come.
+    Nothing,
+    /// Several have.
+    More,
 }
 
 /// How the body comes.
@@ -53,7 +64,7 @@ impl Driven {
             body,
             link,
             lingers: is_success,
-            is_drained: false,
+            outlook: Outlook::Something,
         };
         if is_over {
             driven.finish();
@@ -93,14 +104,19 @@ impl Driven {
             return Pin::new(&mut self.body).poll_frame(cx);
         }
         let mut polled = Pin::new(&mut self.body).poll_frame(&mut quiet());
-        if polled.is_pending() && !self.is_drained {
+        if polled.is_pending() && self.outlook != Outlook::Nothing {
             polled = self.poll_driven(&mut quiet());
-            self.is_drained = polled.is_pending();
+            if polled.is_ready() && self.outlook == Outlook::Something {
+                self.outlook = Outlook::Nothing;
+            }
         }
-        if polled.is_pending() && !is_quiet(cx) {
-            // Whoever comes back has been woken.
-            self.is_drained = false;
+        if polled.is_pending() {
             polled = self.poll_driven(cx);
+            self.outlook = if polled.is_ready() {
+                Outlook::More
+            } else {
+                Outlook::Something
+            };
         }
         polled
     }

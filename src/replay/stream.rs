@@ -31,23 +31,23 @@ use crate::{sse::StreamKey, store::Owner};
 /// the stream without the lock: that is a flag, which everybody who has had the lock looks at. Lock
 /// order: the state of a stream and the table of the hub are never locked together; the waker and the
 /// hub's quotas are leaves.
+///
+/// In this order: what each event needs lies together, because most streams have gone cold by the time
+/// that they have something to say.
+#[repr(C)]
 pub(super) struct Stream {
-    pub(super) key: StreamKey,
-    pub(super) owner: Owner,
-    pub(super) about: About,
-    pub(super) serial: u64,
-    /// Whether the client may be sent away before the stream is over (SSE-5).
-    may_close_early: bool,
     hub: Arc<Hub>,
-    /// Where a drain task runs, also if the body is dropped outside of a runtime.
-    runtime: Handle,
-    mode: AtomicU8,
+    state: Mutex<State>,
+    /// Of the driver, to tell it that it is fenced, or has something to say.
+    waker: Mutex<Option<Waker>>,
     /// When the client's body was last polled, in beats of the hub.
     polled: AtomicU32,
     /// When the client was last sent something, an event, and a comment of ours.
     spoke: AtomicU32,
     heard: AtomicU32,
     reminded: AtomicU32,
+    /// The client is to be sent away for so many milliseconds, less one.
+    dismissed: AtomicU64,
     wants_keep_alive: AtomicBool,
     /// Whether the client was ever sent an event, so that it may have a cursor.
     has_spoken: AtomicBool,
@@ -55,11 +55,15 @@ pub(super) struct Stream {
     has_log: AtomicBool,
     /// Somebody wants the stream to end.
     is_terminated: AtomicBool,
-    /// The client is to be sent away for so many milliseconds, less one.
-    dismissed: AtomicU64,
-    /// Of the driver, to tell it that it is fenced, or has something to say.
-    waker: Mutex<Option<Waker>>,
-    state: Mutex<State>,
+    mode: AtomicU8,
+    /// Whether the client may be sent away before the stream is over (SSE-5).
+    may_close_early: bool,
+    pub(super) about: About,
+    /// Where a drain task runs, also if the body is dropped outside of a runtime.
+    runtime: Handle,
+    pub(super) serial: u64,
+    pub(super) key: StreamKey,
+    pub(super) owner: Owner,
 }
 
 /// Who drives a stream.

@@ -14,22 +14,26 @@ use crate::{
 };
 
 /// One stream.
+///
+/// In this order: what each event needs lies together, because most streams have gone cold by the time
+/// that they have something to say.
+#[repr(C)]
 pub(super) struct Log {
-    pub(super) key: StreamKey,
-    pub(super) account: Arc<Account>,
-    /// When it is to be forgotten, by the store's clock; [`LIVE`](Self::LIVE) while it is written.
-    pub(super) deadline: AtomicU64,
     /// Whether it was written to since somebody last looked for memory to take back.
     pub(super) is_touched: AtomicBool,
     /// The [`Group`](super::registry::Group) it is in; changes under the registry's lock only.
     pub(super) group: AtomicU8,
     state: Mutex<State>,
+    pub(super) account: Arc<Account>,
+    pub(super) key: StreamKey,
+    /// When it is to be forgotten, by the store's clock; [`LIVE`](Self::LIVE) while it is written.
+    pub(super) deadline: AtomicU64,
 }
 
 /// What its writer changes.
+#[repr(C)]
 pub(super) struct State {
     pub(super) records: Records,
-    pub(super) about: About,
     pub(super) waiters: Waiters,
     /// Events that were evicted and are not in the store's counter yet: counting each one there
     /// would make all streams write to the same cache line.
@@ -37,6 +41,7 @@ pub(super) struct State {
     pub(super) end: Option<End>,
     /// It is in the registry no more, and holds nothing.
     pub(super) is_gone: bool,
+    pub(super) about: About,
 }
 
 /// What a stream is about. A copy, because a slice might keep a large buffer alive; in place, if it
