@@ -1,3 +1,5 @@
+use memchr::memchr2;
+
 use super::{
     field::Field, id::RequestId, lexer::Lexer, peek_error::PeekError, shape::Limits, text,
 };
@@ -8,6 +10,11 @@ use super::{
 /// follows. Nothing after that is read or checked.
 #[inline]
 pub(crate) fn may_be_response(data: &[u8]) -> bool {
+    // How nearly all of them begin.
+    !data.starts_with(br#"{"jsonrpc":"2.0","method":"#) && may_be_any_response(data)
+}
+
+fn may_be_any_response(data: &[u8]) -> bool {
     let mut lexer = Lexer::new(data, Limits::DEPTH);
     match lexer.next() {
         Some(b'[') => return true,
@@ -104,12 +111,16 @@ impl Scan<'_> {
     /// The index after the string that starts at `at`.
     fn string(&self, at: usize) -> usize {
         let mut at = at + 1;
-        while let Some(&byte) = self.data.get(at) {
-            match byte {
-                b'"' => return at + 1,
-                b'\\' => at += 2,
-                _ => at += 1,
+        while let Some(len) = self
+            .data
+            .get(at..)
+            .and_then(|rest| memchr2(b'"', b'\\', rest))
+        {
+            at += len;
+            if self.data[at] == b'"' {
+                return at + 1;
             }
+            at += 2;
         }
         self.data.len()
     }

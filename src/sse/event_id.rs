@@ -72,9 +72,7 @@ impl EventId {
     /// The text, which is legal as an SSE id and as a header value.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::LEN] {
-        let mut text = [0; Self::LEN];
-        encode(&self.bytes(), &mut text);
-        text
+        encode(&self.bytes())
     }
 
     /// Reads the text of an id.
@@ -136,17 +134,21 @@ const fn mix(word: u64) -> u64 {
     word ^ (word >> 31)
 }
 
-/// Encodes a multiple of three bytes into a text that is exactly long enough. By hand, because it
-/// runs for each event, and the lengths are known.
+/// base64url (RFC 4648 §5), by hand, because it runs for each event, and the lengths are known: six
+/// bytes are eight letters.
 #[inline]
-fn encode(bytes: &[u8], text: &mut [u8]) {
+fn encode(bytes: &[u8; EventId::BYTES]) -> [u8; EventId::LEN] {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    for (group, out) in bytes.chunks_exact(3).zip(text.chunks_exact_mut(4)) {
-        let word = u32::from(group[0]) << 16 | u32::from(group[1]) << 8 | u32::from(group[2]);
-        for (nth, out) in out.iter_mut().enumerate() {
-            *out = ALPHABET[(word >> (18 - 6 * nth) & 63) as usize];
+    let mut text = [0; EventId::LEN];
+    for (group, letters) in bytes.chunks_exact(6).zip(text.chunks_exact_mut(8)) {
+        let bits = group
+            .iter()
+            .fold(0, |bits: u64, byte| bits << 8 | u64::from(*byte));
+        for (nth, letter) in letters.iter_mut().enumerate() {
+            *letter = ALPHABET[(bits >> (42 - 6 * nth) & 63) as usize];
         }
     }
+    text
 }
 
 impl fmt::Display for EventId {
