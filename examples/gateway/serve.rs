@@ -6,6 +6,10 @@ use std::{
     io,
     net::SocketAddr,
     pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -106,9 +110,10 @@ where
 #[derive(Default)]
 struct Connections {
     tasks: JoinSet<()>,
-    /// Tells each to take no further request. One channel per connection, because a look at it
-    /// costs each poll of the connection less than a look at a channel that all share.
+    /// Wakes each when it is to take no further request.
     stops: HashMap<task::Id, oneshot::Sender<()>>,
+    /// Whether that has happened: the one place where each looks when it is polled.
+    is_stopping: Arc<AtomicBool>,
 }
 
 impl Connections {
@@ -120,6 +125,8 @@ impl Connections {
         let task = self.tasks.spawn(Stoppable {
             connection,
             stopped: Some(stopped),
+            is_heard: false,
+            is_stopping: Arc::clone(&self.is_stopping),
         });
         self.stops.insert(task.id(), stop);
     }
@@ -136,6 +143,7 @@ impl Connections {
 
     /// Lets each finish the request that it is at, within `grace`.
     async fn drain(mut self, grace: Duration) {
+        self.is_stopping.store(true, Ordering::Release);
         // A connection whose sender is dropped takes no further request.
         self.stops.clear();
         let all = async { while self.tasks.join_next().await.is_some() {} };
@@ -153,6 +161,9 @@ pin_project! {
         #[pin]
         connection: C,
         stopped: Option<oneshot::Receiver<()>>,
+        // Whether the sender has the waker of this task, which stays the same.
+        is_heard: bool,
+        is_stopping: Arc<AtomicBool>,
     }
 }
 
@@ -174,6 +185,10 @@ where
             let Some(stopped) = this.stopped else {
                 return Poll::Pending;
             };
+            if *this.is_heard && !this.is_stopping.load(Ordering::Acquire) {
+                return Poll::Pending;
+            }
+            *this.is_heard = true;
             // Sent or dropped, it says the same.
             let _ = ready!(Pin::new(stopped).poll(cx));
             *this.stopped = None;

@@ -1,11 +1,13 @@
 use std::{
     collections::HashMap,
-    hash::Hash,
+    hash::{BuildHasher, Hash, RandomState},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
+
+use hashbrown::HashTable;
 
 use super::{
     account::{Account, ByOwner},
@@ -17,7 +19,9 @@ use crate::{sse::StreamKey, store::Owner};
 /// Which streams there are, whose they are, and which of them go first.
 #[derive(Debug)]
 pub(super) struct Registry {
-    streams: HashMap<StreamKey, u32>,
+    /// Where each is among the slots.
+    streams: HashTable<u32>,
+    hasher: RandomState,
     owners: HashMap<ByOwner, Lists>,
     lists: Lists,
     slots: Slots,
@@ -68,13 +72,14 @@ pub(super) enum Victim {
 impl Registry {
     /// What a stream costs here, and an owner who has only one.
     pub(super) const COST: usize = Slots::COST
-        + 2 * (size_of::<(StreamKey, u32)>() + size_of::<(ByOwner, Lists)>() + 2)
+        + 2 * (size_of::<u32>() + size_of::<(ByOwner, Lists)>() + 2)
         + size_of::<Account>()
         + 2 * size_of::<usize>();
 
     pub(super) fn new() -> Self {
         Self {
-            streams: HashMap::new(),
+            streams: HashTable::new(),
+            hasher: RandomState::new(),
             owners: HashMap::new(),
             lists: [List::EMPTY; 3],
             slots: Slots::default(),
@@ -87,7 +92,12 @@ impl Registry {
     }
 
     pub(super) fn find(&self, key: StreamKey) -> Option<&Arc<Log>> {
-        self.slots.log(*self.streams.get(&key)?)
+        self.slots.log(self.at(key)?)
+    }
+
+    fn at(&self, key: StreamKey) -> Option<u32> {
+        let is_it = |at: &u32| self.slots.key(*at) == Some(key);
+        self.streams.find(self.hasher.hash_one(key), is_it).copied()
     }
 
     /// Adds a stream, unless there is one of that key.
@@ -97,7 +107,7 @@ impl Registry {
         owner: Owner,
         about: &[u8],
     ) -> Option<Arc<Log>> {
-        if self.streams.contains_key(&key) {
+        if self.at(key).is_some() {
             return None;
         }
         let account = match self.owners.get_key_value(&owner) {
@@ -109,7 +119,8 @@ impl Registry {
         };
         let log = Arc::new(Log::new(key, Arc::clone(&account), about));
         let at = self.slots.insert(Arc::clone(&log))?;
-        self.streams.insert(key, at);
+        let hash = |at: &u32| self.hasher.hash_one(self.slots.key(*at));
+        self.streams.insert_unique(hash(&at), at, hash);
         let lists = self
             .owners
             .entry(ByOwner(account))
@@ -137,14 +148,20 @@ impl Registry {
             return false;
         };
         self.unlink(at, log);
+        if let Ok(entry) = (self.streams).find_entry(self.hasher.hash_one(log.key), |it| *it == at)
+        {
+            entry.remove();
+        }
         self.slots.remove(at);
-        self.streams.remove(&log.key);
         let is_last = self.owners.get(&log.account.owner);
         if is_last.is_some_and(|lists| lists.iter().all(|list| list.first().is_none())) {
             self.owners.remove(&log.account.owner);
             shrink(&mut self.owners);
         }
-        shrink(&mut self.streams);
+        if self.streams.len() < self.streams.capacity() / 4 {
+            let hash = |at: &u32| self.hasher.hash_one(self.slots.key(*at));
+            self.streams.shrink_to(2 * self.streams.len(), hash);
+        }
         true
     }
 
@@ -225,7 +242,7 @@ impl Registry {
 
     /// Where exactly that stream is, and not a later one of its key.
     fn place(&self, log: &Arc<Log>) -> Option<u32> {
-        let at = *self.streams.get(&log.key)?;
+        let at = self.at(log.key)?;
         Arc::ptr_eq(self.slots.log(at)?, log).then_some(at)
     }
 

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::log::Log;
+use crate::sse::StreamKey;
 
 /// All streams, and the lists that they are in.
 ///
@@ -76,6 +77,10 @@ impl Slots {
             *self = Self::default();
         }
         log
+    }
+
+    pub(super) fn key(&self, at: u32) -> Option<StreamKey> {
+        self.log(at).map(|log| log.key)
     }
 
     pub(super) fn log(&self, at: u32) -> Option<&Arc<Log>> {
