@@ -198,6 +198,34 @@ impl Era {
     }
 }
 
+/// Whether clients of any revision send `method` as a request: it wants an answer, and must not be
+/// run as a notification.
+pub(crate) fn is_client_request(method: &str) -> bool {
+    matches!(
+        method,
+        "initialize"
+            | "ping"
+            | "server/discover"
+            | "subscriptions/listen"
+            | "tools/list"
+            | "tools/call"
+            | "resources/list"
+            | "resources/templates/list"
+            | "resources/read"
+            | "resources/subscribe"
+            | "resources/unsubscribe"
+            | "prompts/list"
+            | "prompts/get"
+            | "completion/complete"
+            | "logging/setLevel"
+            | "tasks/get"
+            | "tasks/result"
+            | "tasks/list"
+            | "tasks/update"
+            | "tasks/cancel"
+    )
+}
+
 /// Whether a version in the header is of the stateless era: a date, known or not, from 2026-07-28
 /// on.
 #[must_use]

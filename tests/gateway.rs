@@ -262,7 +262,7 @@ fn other_sites_are_refused_although_they_reach_loopback_b44_b45() {
     let gateway = Gateway::start(&["--upstream", "http://127.0.0.1:9/mcp"]);
     let status = |fields: &str| {
         let answer = gateway.exchange(&format!(
-            "POST /mcp HTTP/1.1\r\n{fields}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            "GET /mcp HTTP/1.1\r\n{fields}\r\nConnection: close\r\n\r\n"
         ));
         answer.split(' ').nth(1).map(str::to_owned)
     };

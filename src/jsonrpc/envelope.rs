@@ -59,6 +59,16 @@ impl<'a> Envelope<'a> {
         self.id_raw().map(RequestId::from_valid)
     }
 
+    /// Whether the ids of both are valid, and the same for any peer.
+    pub(crate) fn has_id_of(&self, other: &Self) -> bool {
+        let id = |one: &Self| one.spans.field(Field::Id, one.body);
+        let (Some(ours), Some(theirs)) = (id(self), id(other)) else {
+            return false;
+        };
+        ours == theirs
+            || text::content(ours).is_some_and(|ours| text::content(theirs) == Some(ours))
+    }
+
     /// The JSON text of the id, if there is a valid one.
     #[must_use]
     pub fn id_raw(&self) -> Option<&'a str> {
@@ -75,7 +85,21 @@ impl<'a> Envelope<'a> {
     /// resource or task that it is about. `None` also if it is no string.
     #[must_use]
     pub fn name(&self) -> Option<Cow<'a, str>> {
-        self.text(match self.method()?.as_ref() {
+        self.text(self.name_field()?)
+    }
+
+    /// Whether the method is one whose requests have a [`name`](Self::name).
+    pub(crate) fn is_named(&self) -> bool {
+        self.name_field().is_some()
+    }
+
+    /// The JSON text of what [`name`](Self::name) reads, of whatever type it is.
+    pub(crate) fn name_raw(&self) -> Option<&'a [u8]> {
+        self.spans.field(self.name_field()?, self.body)
+    }
+
+    fn name_field(&self) -> Option<Field> {
+        Some(match self.method()?.as_ref() {
             "tools/call" | "prompts/get" => Field::Name,
             "resources/read" => Field::Uri,
             "tasks/get" | "tasks/update" | "tasks/cancel" => Field::TaskId,
@@ -91,6 +115,13 @@ impl<'a> Envelope<'a> {
         }
         self.text(Field::Claim)
             .map_or(Claim::NotAString, Claim::Version)
+    }
+
+    /// The JSON text of `params._meta["io.modelcontextprotocol/clientCapabilities"]`, of whatever
+    /// type it is.
+    #[must_use]
+    pub fn client_capabilities_raw(&self) -> Option<&'a str> {
+        self.raw_text(Field::Capabilities)
     }
 
     /// The protocol version that an `initialize` asks for.

@@ -12,6 +12,7 @@ pub(super) enum Field {
     TaskId,
     ProtocolVersion,
     Claim,
+    Capabilities,
     ProgressToken,
     // Of these it only matters whether they are there.
     Params,
@@ -32,11 +33,12 @@ impl Field {
         Self::Meta,
         Self::ProtocolVersion,
         Self::Claim,
+        Self::Capabilities,
         Self::ProgressToken,
     ];
 
     /// Everything that lies in `params._meta`.
-    pub(super) const IN_META: &[Self] = &[Self::Claim, Self::ProgressToken];
+    pub(super) const IN_META: &[Self] = &[Self::Claim, Self::Capabilities, Self::ProgressToken];
 
     /// The message's key that `text` begins with, up to and including its closing quote.
     #[inline(always)]
@@ -77,6 +79,10 @@ impl Field {
             &[
                 (b"progressToken\"", Self::ProgressToken),
                 (b"io.modelcontextprotocol/protocolVersion\"", Self::Claim),
+                (
+                    b"io.modelcontextprotocol/clientCapabilities\"",
+                    Self::Capabilities,
+                ),
             ],
         )
     }
@@ -101,6 +107,7 @@ impl Field {
             Self::Meta => "params._meta",
             Self::ProtocolVersion => "params.protocolVersion",
             Self::Claim => "params._meta.io.modelcontextprotocol/protocolVersion",
+            Self::Capabilities => "params._meta.io.modelcontextprotocol/clientCapabilities",
             Self::ProgressToken => "params._meta.progressToken",
         }
     }

@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use super::peek_error::PeekError;
 
 /// Room for the longest key that anybody looks for, and its closing quote.
-pub(super) const LONGEST_KEY: usize = 41;
+pub(super) const LONGEST_KEY: usize = 43;
 
 const fn repeat(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
