@@ -74,17 +74,20 @@ impl Field {
     /// The key of `params._meta` that `text` begins with.
     #[inline(always)]
     pub(super) fn in_meta(text: &[u8]) -> Option<(Self, usize)> {
-        find(
-            text,
+        const PREFIX: &[u8] = b"io.modelcontextprotocol/";
+
+        // Two comparisons of a few words, where the whole keys would be calls.
+        let Some(name) = text.strip_prefix(PREFIX) else {
+            return find(text, &[(b"progressToken\"", Self::ProgressToken)]);
+        };
+        let (field, len) = find(
+            name,
             &[
-                (b"progressToken\"", Self::ProgressToken),
-                (b"io.modelcontextprotocol/protocolVersion\"", Self::Claim),
-                (
-                    b"io.modelcontextprotocol/clientCapabilities\"",
-                    Self::Capabilities,
-                ),
+                (b"protocolVersion\"", Self::Claim),
+                (b"clientCapabilities\"", Self::Capabilities),
             ],
-        )
+        )?;
+        Some((field, PREFIX.len() + len))
     }
 
     #[inline]

@@ -1,12 +1,16 @@
+use std::borrow::Cow;
+
 use http::{HeaderMap, Method};
 
 use super::{
-    Fault, mirror,
+    Fault,
+    fields::Fields,
+    mirror,
     policy::Policy,
     version::{Version, VersionHeader},
 };
 use crate::{
-    jsonrpc::{Claim, Envelope, Kind, Peek, PeekError, PeekErrorKind},
+    jsonrpc::{Envelope, Kind, Peek, PeekError, PeekErrorKind},
     protocol::{Era, ProtocolVersion, is_client_request, is_modern_claim},
 };
 
@@ -53,15 +57,16 @@ pub(super) fn judge(
     body: Option<Result<&Peek<'_>, &PeekError>>,
     policy: Policy,
 ) -> Classified {
+    let fields = Fields::of(headers);
     let head = Head {
-        headers,
-        version: VersionHeader::of(headers),
+        fields,
+        version: VersionHeader::of(&fields),
         policy,
     };
     match body {
         _ if matches!(*method, Method::GET | Method::DELETE) => head.without_body(),
         Some(Ok(body)) if *method == Method::POST => match body.single() {
-            Some(message) => head.single(&message),
+            Some(message) => head.single(&Read::new(&message)),
             None => head.batch(body),
         },
         Some(Err(error)) if *method == Method::POST => {
@@ -73,7 +78,7 @@ pub(super) fn judge(
 
 /// The rest of a request.
 struct Head<'a> {
-    headers: &'a HeaderMap,
+    fields: Fields<'a>,
     version: VersionHeader<'a>,
     policy: Policy,
 }
@@ -87,7 +92,7 @@ impl Head<'_> {
             Era::Session(version) => self
                 .version
                 .fault
-                .or_else(|| mirror::duplicate(self.headers))
+                .or(self.fields.repeated)
                 .or_else(|| self.unserved(version)),
         })
     }
@@ -113,51 +118,49 @@ impl Head<'_> {
             }
             elements(body)
                 .or(self.version.fault)
-                .or_else(|| mirror::duplicate(self.headers))
-                .or_else(|| mirror::unmirrored(self.headers))
+                .or(self.fields.repeated)
+                .or_else(|| mirror::unmirrored(&self.fields))
         })
     }
 
-    fn single(&self, message: &Envelope<'_>) -> Classified {
-        let claim = message.claim();
-        let classified = self.era_of(message, &claim);
+    #[inline]
+    fn single(&self, message: &Read<'_, '_>) -> Classified {
+        let classified = self.era_of(message);
         // A message that is none says more than a bad header does.
-        let malformed = malformed(message);
-        if malformed.is_some() {
-            return Classified {
-                fault: malformed,
-                ..classified
-            };
+        if let Some(fault) = message.malformed() {
+            return classified.but(fault);
         }
         classified.or_fault(|| match classified.era {
-            Era::Stateless => self.stateless(message, &claim),
-            Era::Session(version) => self.in_session(message, &claim, version),
+            Era::Stateless => self.stateless(message),
+            Era::Session(version) => self.in_session(message, version),
         })
     }
 
     /// The table of the requirements, section 1.5.
-    fn era_of(&self, message: &Envelope<'_>, claim: &Claim<'_>) -> Classified {
+    #[inline]
+    fn era_of(&self, message: &Read<'_, '_>) -> Classified {
         let stateless = Classified::fine(Era::Stateless);
         let header = &self.version;
-        match (message.kind(), claim, header.version) {
-            (Kind::Response, _, Version::Modern) => header.session().but(Fault::ResponseNotAllowed),
-            (Kind::Response, ..) => header.session(),
-            (_, Claim::NotAString, _) => stateless.but(Fault::MissingMeta),
-            (_, claim @ Claim::Version(_), _) if is_modern(claim) => stateless,
-            (_, Claim::Version(_), _) => header.session(),
-            (_, Claim::Absent, _) if is_initialize(message) => self.initialize(message),
-            (Kind::Request, Claim::Absent, Version::Modern) => stateless.but(Fault::MissingMeta),
-            (_, Claim::Absent, _) => header.alone(),
+        let is_modern = header.version == Version::Modern;
+        match message.kind {
+            Kind::Response if is_modern => header.session().but(Fault::ResponseNotAllowed),
+            Kind::Response => header.session(),
+            _ if message.has_claim && message.claim.is_none() => stateless.but(Fault::MissingMeta),
+            _ if message.is_modern() => stateless,
+            _ if message.has_claim => header.session(),
+            _ if message.is_initialize() => self.initialize(message),
+            Kind::Request if is_modern => stateless.but(Fault::MissingMeta),
+            _ => header.alone(),
         }
     }
 
-    fn initialize(&self, message: &Envelope<'_>) -> Classified {
+    fn initialize(&self, message: &Read<'_, '_>) -> Classified {
         let header = &self.version;
-        let asked = message.handshake_version();
+        let asked = message.envelope.handshake_version();
         let asked = asked.and_then(|version| ProtocolVersion::parse(version.as_bytes()));
         match (asked.map(Era::from), header.version) {
             // A notification cannot open anything: it is whatever its header says.
-            _ if message.kind() != Kind::Request => header.alone(),
+            _ if message.kind != Kind::Request => header.alone(),
             (Some(era @ Era::Session(_)), Version::Modern) => {
                 Classified::fine(era).but(Fault::InitializeHeaderMismatch)
             }
@@ -168,61 +171,65 @@ impl Head<'_> {
     }
 
     /// What is wrong with a well-formed message of the stateless era.
-    fn stateless(&self, message: &Envelope<'_>, claim: &Claim<'_>) -> Option<Fault> {
+    #[inline]
+    fn stateless(&self, message: &Read<'_, '_>) -> Option<Fault> {
         // Of a notification the revision requires neither the header nor a claim (AMB-29).
-        let is_request = message.kind() == Kind::Request;
-        let capabilities = message.client_capabilities_raw();
-        if is_request && !capabilities.is_some_and(|text| text.starts_with('{')) {
+        let is_request = message.kind == Kind::Request;
+        if is_request && !message.envelope.has_client_capabilities() {
             return Some(Fault::MissingMeta);
         }
         if self.version.fault.is_some() {
             return self.version.fault;
         }
-        let version = match (claim, self.version.text) {
-            (Claim::Version(claim), None) if !is_request => claim.as_bytes(),
-            (Claim::Version(claim), Some(header)) if claim.as_bytes() == header => header,
-            (Claim::Absent, Some(header)) => header,
-            _ => return Some(Fault::VersionMismatch),
+        let claim = message.claim.as_deref();
+        let version = match self.version.text {
+            None if is_request => None,
+            None => claim,
+            Some(header) => Some(header).filter(|_| claim.is_none_or(|claim| claim == header)),
+        };
+        let Some(version) = version else {
+            return Some(Fault::VersionMismatch);
         };
         if !self.policy.serves(version) {
             return Some(Fault::UnsupportedVersion);
         }
-        mirror::duplicate(self.headers)
-            .or_else(|| mirror::disagreement(self.headers, message, is_request))
+        self.fields
+            .repeated
+            .or_else(|| self.disagreement(message, is_request))
     }
 
     /// What is wrong with a well-formed message of a session.
-    fn in_session(
-        &self,
-        message: &Envelope<'_>,
-        claim: &Claim<'_>,
-        version: ProtocolVersion,
-    ) -> Option<Fault> {
+    fn in_session(&self, message: &Read<'_, '_>, version: ProtocolVersion) -> Option<Fault> {
         if self.version.fault.is_some() {
             return self.version.fault;
         }
-        let has_claim = *claim != Claim::Absent;
-        if has_claim && self.version.version == Version::Modern {
+        if message.has_claim && self.version.version == Version::Modern {
             return Some(Fault::VersionMismatch);
         }
         if !self.policy.serves_sessions() {
-            return Some(if message.kind() == Kind::Response {
+            return Some(if message.kind == Kind::Response {
                 Fault::ResponseNotAllowed
-            } else if has_claim || self.version.text.is_some() || is_initialize(message) {
+            } else if message.has_claim || self.version.text.is_some() || message.is_initialize() {
                 Fault::SessionsNotServed
             } else {
                 Fault::VersionMismatch
             });
         }
         // The version that an `initialize` asks for is negotiated: the server may offer another.
-        let unserved = if is_initialize(message) {
+        let unserved = if message.is_initialize() {
             None
         } else {
             self.unserved(version)
         };
         unserved
-            .or_else(|| mirror::duplicate(self.headers))
-            .or_else(|| mirror::disagreement(self.headers, message, false))
+            .or(self.fields.repeated)
+            .or_else(|| self.disagreement(message, false))
+    }
+
+    #[inline]
+    fn disagreement(&self, message: &Read<'_, '_>, is_required: bool) -> Option<Fault> {
+        let method = message.method.as_deref();
+        mirror::disagreement(&self.fields, message.envelope, method, is_required)
     }
 
     /// The fault of a session's revision that is not served: of the header's, even where nobody
@@ -243,60 +250,88 @@ fn unread(error: &PeekError) -> Fault {
 
 /// What is wrong with the messages of a batch.
 fn elements(body: &Peek<'_>) -> Option<Fault> {
-    for (index, message) in body.envelopes().enumerate() {
-        if is_modern(&message.claim()) {
+    for (index, envelope) in body.envelopes().enumerate() {
+        let message = Read::new(&envelope);
+        if message.is_modern() {
             return Some(Fault::BatchNotAllowed);
         }
-        if is_initialize(&message) {
+        if message.is_initialize() {
             return Some(Fault::InitializeInBatch);
         }
-        if let Some(fault) = malformed(&message) {
+        if let Some(fault) = message.malformed() {
             return Some(fault);
         }
         // The ids of requests and those of responses are two sets (JRP-9).
         let mut before = body.envelopes().take(index);
-        if before.any(|other| other.kind() == message.kind() && other.has_id_of(&message)) {
+        if before.any(|other| other.kind() == message.kind && other.has_id_of(&envelope)) {
             return Some(Fault::DuplicateId);
         }
     }
     None
 }
 
-/// What is wrong with a message in any era.
-fn malformed(message: &Envelope<'_>) -> Option<Fault> {
-    if message.kind() == Kind::Invalid || !message.is_jsonrpc_2() {
-        return Some(Fault::InvalidMessage);
-    }
-    if let Some(key) = message.duplicate() {
-        return Some(Fault::DuplicateKey(key));
-    }
-    if message.id_raw().is_some_and(|id| id.len() > MAX_ID_BYTES) {
-        return Some(Fault::IdTooLong);
-    }
-    let method = message.method()?;
-    if !is_usable(&method) {
-        return Some(Fault::InvalidMethod);
-    }
-    let is_notification = message.kind() == Kind::Notification;
-    (is_notification && is_client_request(&method)).then_some(Fault::MissingId)
+/// A message, and what of it is looked at more than once.
+struct Read<'m, 'a> {
+    envelope: &'m Envelope<'a>,
+    kind: Kind,
+    has_claim: bool,
+    /// What the claim says; `None` also if it is no string.
+    claim: Option<Cow<'a, [u8]>>,
+    method: Option<Cow<'a, [u8]>>,
 }
 
-fn is_usable(method: &str) -> bool {
-    (1..=MAX_METHOD_BYTES).contains(&method.len())
-        && !method.starts_with("rpc.")
-        && !method.chars().any(char::is_control)
-}
-
-fn is_initialize(message: &Envelope<'_>) -> bool {
-    message.method().as_deref() == Some("initialize")
-}
-
-fn is_modern(claim: &Claim<'_>) -> bool {
-    match claim {
-        Claim::Absent => false,
-        Claim::Version(version) => is_modern_claim(version.as_bytes()),
-        Claim::NotAString => true,
+impl<'m, 'a> Read<'m, 'a> {
+    #[inline]
+    fn new(envelope: &'m Envelope<'a>) -> Self {
+        let (has_claim, claim) = envelope.claim_bytes();
+        Self {
+            envelope,
+            kind: envelope.kind(),
+            has_claim,
+            claim,
+            method: envelope.method_bytes(),
+        }
     }
+
+    #[inline]
+    fn is_initialize(&self) -> bool {
+        self.method.as_deref() == Some(b"initialize")
+    }
+
+    #[inline]
+    fn is_modern(&self) -> bool {
+        match &self.claim {
+            Some(claim) => is_modern_claim(claim),
+            None => self.has_claim,
+        }
+    }
+
+    /// What is wrong with it in any era.
+    #[inline]
+    fn malformed(&self) -> Option<Fault> {
+        if self.kind == Kind::Invalid || !self.envelope.is_jsonrpc_2() {
+            return Some(Fault::InvalidMessage);
+        }
+        if let Some(key) = self.envelope.duplicate() {
+            return Some(Fault::DuplicateKey(key));
+        }
+        if self.envelope.id_len() > MAX_ID_BYTES {
+            return Some(Fault::IdTooLong);
+        }
+        let method = self.method.as_deref()?;
+        if !is_usable(method) {
+            return Some(Fault::InvalidMethod);
+        }
+        let is_notification = self.kind == Kind::Notification;
+        (is_notification && is_client_request(method)).then_some(Fault::MissingId)
+    }
+}
+
+#[inline]
+fn is_usable(method: &[u8]) -> bool {
+    let is_visible = method.iter().all(|byte| matches!(byte, b' '..=b'~'))
+        || str::from_utf8(method).is_ok_and(|text| !text.chars().any(char::is_control));
+    (1..=MAX_METHOD_BYTES).contains(&method.len()) && !method.starts_with(b"rpc.") && is_visible
 }
 
 impl Classified {

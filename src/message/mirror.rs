@@ -4,102 +4,84 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
 };
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 
-use super::Fault;
-use crate::{
-    header::{LAST_EVENT_ID, MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION, MCP_SESSION_ID},
-    jsonrpc::Envelope,
+use super::{
+    Fault,
+    fields::{self, Fields},
 };
+use crate::jsonrpc::Envelope;
 
 /// What the mirrored headers say other than the message, if anything.
 ///
 /// A header that is there has to agree, in any revision: a hop may have gone by it, or a later one
 /// will (HDR-15). One that is not there is missed only if `is_required`. Which `Mcp-Param-*` mirror
 /// what, only the tool's schema says: those pass (HDR-7, HDR-11).
+#[inline]
 pub(super) fn disagreement(
-    headers: &HeaderMap,
+    fields: &Fields<'_>,
     message: &Envelope<'_>,
+    method: Option<&[u8]>,
     is_required: bool,
 ) -> Option<Fault> {
-    let agrees = match (headers.get(MCP_METHOD), message.method()) {
-        (Some(header), Some(method)) => is_literally(trimmed(header), &method),
+    let agrees = match (fields.method, method) {
+        (Some(header), Some(method)) => is_literally(trimmed(header), method),
         (Some(_), None) => false,
         (None, _) => !is_required,
     };
     if !agrees {
-        return Some(Fault::HeaderMismatch(MCP_METHOD_NAME));
+        return Some(Fault::HeaderMismatch(fields::METHOD));
     }
-    let header = headers.get(MCP_NAME);
-    let agrees = match (header, message.name_raw()) {
+    let agrees = match (
+        fields.name,
+        method.and_then(|method| message.name_raw(method)),
+    ) {
+        // Where the method has no name that anybody knows of, nobody can compare it.
+        (_, None) => true,
         // A call that does not say what it calls is the server's to refuse.
-        (None, None | Some(b"null")) => true,
+        (None, Some(b"" | b"null")) => true,
         (None, Some(_)) => !is_required,
-        (Some(header), _) => match message.name() {
-            Some(name) => mirrors(trimmed(header), &name),
-            // Where the method has no name that anybody knows of, nobody can compare it.
-            None => !message.is_named(),
-        },
+        (Some(header), Some(raw)) => {
+            Envelope::bytes(raw).is_some_and(|name| mirrors(trimmed(header), &name))
+        }
     };
-    (!agrees).then_some(Fault::HeaderMismatch(MCP_NAME_NAME))
+    (!agrees).then_some(Fault::HeaderMismatch(fields::NAME))
 }
 
 /// The fault of mirrored headers over a body that has nothing to mirror: a batch.
-pub(super) fn unmirrored(headers: &HeaderMap) -> Option<Fault> {
-    let names = [(MCP_METHOD, MCP_METHOD_NAME), (MCP_NAME, MCP_NAME_NAME)];
-    let (_, name) = names
-        .into_iter()
-        .find(|(header, _)| headers.contains_key(header))?;
-    Some(Fault::HeaderMismatch(name))
-}
-
-/// A header of MCP that came more than once (AMB-31): two hops may read two values.
-///
-/// Not the version header, which has a fault of its own.
-pub(super) fn duplicate(headers: &HeaderMap) -> Option<Fault> {
-    // Nearly always it ends here: no header came more than once.
-    if headers.len() == headers.keys_len() {
-        return None;
+pub(super) fn unmirrored(fields: &Fields<'_>) -> Option<Fault> {
+    match (fields.method, fields.name) {
+        (Some(_), _) => Some(Fault::HeaderMismatch(fields::METHOD)),
+        (None, Some(_)) => Some(Fault::HeaderMismatch(fields::NAME)),
+        (None, None) => None,
     }
-    let is_ours = |name: &&http::HeaderName| {
-        (name.as_str().starts_with("mcp-") && **name != MCP_PROTOCOL_VERSION)
-            || **name == LAST_EVENT_ID
-    };
-    let is_repeated = |name: &&http::HeaderName| headers.get_all(*name).iter().nth(1).is_some();
-    let name = headers.keys().filter(is_ours).find(is_repeated)?;
-    Some(Fault::DuplicateHeader(match name {
-        name if *name == MCP_METHOD => MCP_METHOD_NAME,
-        name if *name == MCP_NAME => MCP_NAME_NAME,
-        name if *name == MCP_SESSION_ID => "mcp-session-id",
-        name if *name == LAST_EVENT_ID => "last-event-id",
-        _ => "mcp-*",
-    }))
 }
-
-const MCP_METHOD_NAME: &str = "mcp-method";
-const MCP_NAME_NAME: &str = "mcp-name";
 
 /// The value without optional white space, which an HTTP/2 stack may have left there (HDR-3).
+#[inline]
 fn trimmed(header: &HeaderValue) -> &[u8] {
     header.as_bytes().trim_ascii()
 }
 
 /// Whether a header stands for `text`: literally, or in base64 between the two ends of a sentinel
 /// (HDR-4, HDR-5).
-fn mirrors(header: &[u8], text: &str) -> bool {
+#[inline]
+fn mirrors(header: &[u8], text: &[u8]) -> bool {
     match sentinel(header) {
-        Some(encoded) => decodes_to(encoded, text.as_bytes()),
+        Some(encoded) => decodes_to(encoded, text),
         None => is_literally(header, text),
     }
 }
 
 /// Other bytes have to be encoded, even where they would be equal, because not every hop lets them
 /// through (HDR-6). A method that has some cannot be mirrored.
-fn is_literally(header: &[u8], text: &str) -> bool {
-    header.is_ascii() && header == text.as_bytes()
+#[inline]
+fn is_literally(header: &[u8], text: &[u8]) -> bool {
+    header.is_ascii() && header == text
 }
 
 /// What a sentinel holds. Half of one, or one in another case, is a literal.
+#[inline]
 fn sentinel(header: &[u8]) -> Option<&[u8]> {
     header.strip_prefix(b"=?base64?")?.strip_suffix(b"?=")
 }
@@ -169,7 +151,11 @@ mod tests {
             // Not UTF-8, so no text equals it.
             ("=?base64?/w==?=", "\u{ff}", false),
         ] {
-            assert_eq!(mirrors(header.as_bytes(), text), expected, "{header}");
+            assert_eq!(
+                mirrors(header.as_bytes(), text.as_bytes()),
+                expected,
+                "{header}"
+            );
         }
     }
 

@@ -121,6 +121,7 @@ mod classify;
 mod collect;
 mod fact;
 mod fault;
+mod fields;
 #[cfg(feature = "message")]
 mod future;
 #[cfg(feature = "message")]

@@ -1,10 +1,5 @@
-use http::HeaderMap;
-
-use super::{Classified, Fault};
-use crate::{
-    header::MCP_PROTOCOL_VERSION,
-    protocol::{Era, ProtocolVersion, is_modern_version},
-};
+use super::{Classified, Fault, fields::Fields};
+use crate::protocol::{Era, ProtocolVersion, is_modern_version};
 
 /// The version header.
 #[derive(Clone, Copy)]
@@ -27,29 +22,33 @@ pub(super) enum Version {
 }
 
 impl<'a> VersionHeader<'a> {
-    pub(super) fn of(headers: &'a HeaderMap) -> Self {
+    #[inline]
+    pub(super) fn of(fields: &Fields<'a>) -> Self {
         let unknown = |text, fault| Self {
             version: Version::Unknown,
             text,
             fault,
         };
-        let mut values = headers.get_all(MCP_PROTOCOL_VERSION).iter();
-        let Some(value) = values.next() else {
+        let Some(value) = fields.version else {
             return unknown(None, None);
         };
         // Optional white space is no part of a value, and not everything in front of us has cut
         // it off (HDR-3).
         let text = value.as_bytes().trim_ascii();
-        if values.next().is_some() || text.contains(&b',') {
+        if fields.is_version_repeated {
             return unknown(None, Some(Fault::DuplicateVersionHeader));
-        }
-        if !text.iter().all(u8::is_ascii_graphic) {
-            return unknown(Some(text), Some(Fault::InvalidVersionHeader));
         }
         let version = match ProtocolVersion::parse(text).map(Era::from) {
             Some(Era::Session(version)) => Version::Known(version),
-            _ if is_modern_version(text) => Version::Modern,
-            _ => Version::Unknown,
+            Some(Era::Stateless) => Version::Modern,
+            None if is_modern_version(text) => Version::Modern,
+            None if text.contains(&b',') => {
+                return unknown(None, Some(Fault::DuplicateVersionHeader));
+            }
+            None if !text.iter().all(u8::is_ascii_graphic) => {
+                return unknown(Some(text), Some(Fault::InvalidVersionHeader));
+            }
+            None => Version::Unknown,
         };
         Self {
             version,
