@@ -8,6 +8,7 @@
 //! ```text
 //!  request ▼                                  response body ▲
 //!  tower-http Trace, Cors
+//!  origin::OriginLayer      Host and Origin allow-lists                400 403
 //!  message::MessageLayer    reads the POST body once → Message, Era    400 405 408 413 415
 //!  replay::ReplayLayer      event ids, event log, Last-Event-ID        400
 //!  proxy::ReverseProxy      or any service of yours                    502 504
@@ -56,6 +57,7 @@
 //! | module | what it is | feature | default |
 //! |---|---|---|---|
 //! | [`message`] | [`MessageLayer`](message::MessageLayer): reads and judges each message; [`classify`](message::classify) | `message` | yes |
+//! | [`origin`] | [`OriginLayer`](origin::OriginLayer): who may use a server from a browser | `origin` | yes |
 //! | [`replay`] | [`ReplayLayer`](replay::ReplayLayer): streams that can be resumed | `replay` | yes |
 //! | [`proxy`] | [`ReverseProxy`](proxy::ReverseProxy) | `proxy` | no |
 //! | [`store`] | where events are kept; in memory with `replay` | – | – |
@@ -74,6 +76,8 @@ mod deadline;
 pub mod header;
 pub mod jsonrpc;
 pub mod message;
+#[cfg(feature = "origin")]
+pub mod origin;
 pub mod outcome;
 pub mod peer;
 pub mod protocol;
