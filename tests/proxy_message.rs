@@ -371,6 +371,35 @@ async fn refused_body_on_the_wire_is_never_a_request() {
     }
 }
 
+/// Nor is a body that was not read at all (A21, B47).
+#[tokio::test]
+async fn body_of_another_type_on_the_wire_is_never_a_request() {
+    let smuggled = "POST /mcp HTTP/1.1\r\nHost: f\r\nContent-Length: 2\r\n\r\n{}";
+    for padding in [0, LIMIT, 1_000_000] {
+        guarded(async {
+            let body = format!("{smuggled}{}", " ".repeat(padding));
+            let mut peer = ScriptedPeer::bind().await;
+            let front = Front::start(limited().layer(builder(&peer).build())).await;
+            let mut client = front.connect().await;
+            client
+                .write(format!(
+                    "POST /mcp HTTP/1.1\r\nHost: f\r\nContent-Type: text/plain\r\n\
+                     Content-Length: {}\r\n\r\n{body}",
+                    body.len()
+                ))
+                .await;
+            let response = client.read_message().await;
+            let refused = "HTTP/1.1 415 Unsupported Media Type";
+            assert_eq!(response.start_line(), refused);
+            client.finish().await;
+            assert_eq!(client.closed().await, b"", "no second answer");
+            settle().await;
+            assert_eq!(peer.connections().await, 0);
+        })
+        .await;
+    }
+}
+
 #[test]
 fn layer_service_and_future_can_be_shared_and_sent() {
     fn assert_static<T: Send + Sync + Clone + 'static>() {}
