@@ -363,6 +363,7 @@ fn jrp_12_a24_content_types() {
         &["application/json; x=y; CHARSET = \"latin1\""],
         &["application/json; charset"],
         &["application/json, text/plain"],
+        &["application/json; x=y, text/plain"],
         &["application/json; charset=utf-8, text/plain"],
         &["application/json", "application/json"],
         &["application/json; x=\u{e9}"],

@@ -228,6 +228,10 @@ fn hosts_that_are_listed() {
     assert_eq!(host(&layer, "mcp.local:8080"), OK);
     assert_eq!(host(&layer, "localhost:1"), OK);
     assert_eq!(host(&OriginLayer::new(), "localhost"), FORBIDDEN);
+    // A name with the dot of DNS is the same name.
+    let layer = OriginLayer::new().add_host("mcp.example.").expect("valid");
+    assert_eq!(host(&layer, "mcp.example"), OK);
+    assert_eq!(host(&layer, "mcp.example.:443"), OK);
 }
 
 #[test]
