@@ -147,23 +147,22 @@ impl<'a> Fields<'a> {
     /// The one host that a request means.
     #[inline]
     fn authority(&self, uri: &'a Uri) -> Result<Authority<'a>, Reason> {
-        let split = |text| Authority::split(text).ok_or(Reason::MalformedHost);
+        if self.is_host_repeated {
+            return Err(Reason::AmbiguousHost);
+        }
         let host = self.host.map(HeaderValue::as_bytes);
         let uri = uri
             .authority()
             .map(|authority| authority.as_str().as_bytes());
-        match (uri, host) {
-            _ if self.is_host_repeated => Err(Reason::AmbiguousHost),
-            (None, None) => Err(Reason::NoHost),
-            (Some(one), None) | (None, Some(one)) => split(one),
-            (Some(uri), Some(host)) => {
-                let authority = split(uri)?;
-                if !authority.is_same(&split(host)?) {
-                    return Err(Reason::AmbiguousHost);
-                }
-                Ok(authority)
+        let one = uri.or(host).ok_or(Reason::NoHost)?;
+        let authority = Authority::split(one).ok_or(Reason::MalformedHost)?;
+        if let (Some(_), Some(host)) = (uri, host) {
+            let host = Authority::split(host).ok_or(Reason::MalformedHost)?;
+            if !authority.is_same(&host) {
+                return Err(Reason::AmbiguousHost);
             }
         }
+        Ok(authority)
     }
 }
 
