@@ -59,8 +59,8 @@ pub(super) fn judge(
 ) -> Classified {
     let fields = Fields::of(headers);
     let head = Head {
-        fields,
         version: VersionHeader::of(&fields),
+        fields: &fields,
         policy,
     };
     match body {
@@ -78,7 +78,7 @@ pub(super) fn judge(
 
 /// The rest of a request.
 struct Head<'a> {
-    fields: Fields<'a>,
+    fields: &'a Fields<'a>,
     version: VersionHeader<'a>,
     policy: Policy,
 }
@@ -119,7 +119,7 @@ impl Head<'_> {
             elements(body)
                 .or(self.version.fault)
                 .or(self.fields.repeated)
-                .or_else(|| mirror::unmirrored(&self.fields))
+                .or_else(|| mirror::unmirrored(self.fields))
         })
     }
 
@@ -229,7 +229,7 @@ impl Head<'_> {
     #[inline]
     fn disagreement(&self, message: &Read<'_, '_>, is_required: bool) -> Option<Fault> {
         let method = message.method.as_deref();
-        mirror::disagreement(&self.fields, message.envelope, method, is_required)
+        mirror::disagreement(self.fields, message.envelope, method, is_required)
     }
 
     /// The fault of a session's revision that is not served: of the header's, even where nobody

@@ -6,7 +6,7 @@ use crate::header::{LAST_EVENT_ID, MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION, M
 /// What a message is compared with of its header fields.
 ///
 /// Found in one pass: to look one name up costs as much as to look at a dozen.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 pub(super) struct Fields<'a> {
     pub(super) version: Option<&'a HeaderValue>,
     pub(super) is_version_repeated: bool,
