@@ -8,7 +8,8 @@
 //! ```text
 //!  request ▼                                  response body ▲
 //!  tower-http Trace, Cors
-//!  message::MessageLayer    reads the POST body once → Message, Era    408 413
+//!  origin::OriginLayer      Host and Origin allow-lists                400 403
+//!  message::MessageLayer    reads the POST body once → Message, Era    400 405 408 413 415
 //!  replay::ReplayLayer      event ids, event log, Last-Event-ID        400
 //!  proxy::ReverseProxy      or any service of yours                    502 504
 //! ```
@@ -38,7 +39,8 @@
 //!     .route("/mcp", post(handler))
 //!     .layer(MessageLayer::new());
 //! # let body = axum::body::Body::from(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
-//! # let request = http::Request::post("/mcp").body(body).unwrap();
+//! # let request = http::Request::post("/mcp").header("content-type", "application/json");
+//! # let request = request.body(body).unwrap();
 //! # let response = tower::ServiceExt::oneshot(app, request).await.unwrap();
 //! # let text = axum::body::to_bytes(response.into_body(), 1000).await.unwrap();
 //! # assert_eq!(text, r#"Session(V2025_03_26) Some("ping")"#);
@@ -54,7 +56,8 @@
 //!
 //! | module | what it is | feature | default |
 //! |---|---|---|---|
-//! | [`message`] | [`MessageLayer`](message::MessageLayer): body, era; [`classify`](message::classify) | `message` | yes |
+//! | [`message`] | [`MessageLayer`](message::MessageLayer): reads and judges each message; [`classify`](message::classify) | `message` | yes |
+//! | [`origin`] | [`OriginLayer`](origin::OriginLayer): who may use a server from a browser | `origin` | yes |
 //! | [`replay`] | [`ReplayLayer`](replay::ReplayLayer): streams that can be resumed | `replay` | yes |
 //! | [`proxy`] | [`ReverseProxy`](proxy::ReverseProxy) | `proxy` | no |
 //! | [`store`] | where events are kept; in memory with `replay` | – | – |
@@ -73,6 +76,8 @@ mod deadline;
 pub mod header;
 pub mod jsonrpc;
 pub mod message;
+#[cfg(feature = "origin")]
+pub mod origin;
 pub mod outcome;
 pub mod peer;
 pub mod protocol;
