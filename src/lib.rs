@@ -67,8 +67,15 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "auth")]
+pub mod auth;
 pub mod body;
-#[cfg(any(feature = "message", feature = "proxy", feature = "replay"))]
+#[cfg(any(
+    feature = "message",
+    feature = "proxy",
+    feature = "replay",
+    feature = "session"
+))]
 mod deadline;
 pub mod header;
 pub mod jsonrpc;
@@ -81,6 +88,8 @@ pub mod proxy;
 pub mod refusal;
 #[cfg(feature = "replay")]
 pub mod replay;
+#[cfg(feature = "session")]
+pub mod session;
 pub mod sse;
 pub mod store;
 

@@ -84,10 +84,10 @@
 //! A future that is dropped while the body arrives has not called the inner service. The service
 //! that was polled ready waits together with the body; its clone takes the next request.
 
-#[cfg(any(feature = "message", feature = "replay"))]
+#[cfg(any(feature = "message", feature = "replay", feature = "session"))]
 mod arrival;
 mod classify;
-#[cfg(any(feature = "message", feature = "replay"))]
+#[cfg(any(feature = "message", feature = "replay", feature = "session"))]
 mod collect;
 mod fact;
 #[cfg(feature = "message")]
@@ -97,7 +97,7 @@ mod layer;
 #[cfg(feature = "message")]
 mod service;
 
-#[cfg(feature = "replay")]
+#[cfg(any(feature = "replay", feature = "session"))]
 pub(crate) use self::arrival::{Arrival, Limits};
 pub use self::{
     classify::{Classified, Fault, classify},
@@ -108,7 +108,7 @@ pub use self::{future::ResponseFuture, layer::MessageLayer, service::ReadMessage
 
 /// Reads a body and adds what it says to the request: the [`Message`] and the
 /// [`Era`](crate::protocol::Era).
-#[cfg(any(feature = "message", feature = "replay"))]
+#[cfg(any(feature = "message", feature = "replay", feature = "session"))]
 pub(crate) fn note(parts: &mut http::request::Parts, body: bytes::Bytes) {
     let message = Message::new(body);
     let peek = message.peek();
@@ -124,7 +124,7 @@ pub(crate) fn note(parts: &mut http::request::Parts, body: bytes::Bytes) {
 }
 
 /// Faults are refused by the validation that is still to come; until then the upstream judges.
-#[cfg(any(feature = "message", feature = "replay"))]
+#[cfg(any(feature = "message", feature = "replay", feature = "session"))]
 fn tell(classified: &Classified) {
     if let Some(fault) = &classified.fault {
         tracing::debug!(?fault, "forwarding a malformed message");

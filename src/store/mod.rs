@@ -92,9 +92,16 @@ pub mod faulty;
 mod memory;
 mod owner;
 mod page;
+#[cfg(feature = "session")]
+mod session;
 
 #[cfg(feature = "replay")]
 pub use self::memory::{MemoryStats, MemoryStore, MemoryWatch, MemoryWriter};
+#[cfg(feature = "session")]
+pub use self::session::{
+    Expired, HookKey, MemorySessionStats, MemorySessionStore, SessionKey, SessionLease,
+    SessionPage, SessionRecord, SessionStore,
+};
 pub use self::{
     error::{StoreError, StoreErrorKind},
     event::{End, EventStore, EventWriter},
