@@ -8,14 +8,17 @@
 //! ```text
 //!  request ▼                                  response body ▲
 //!  tower-http Trace, Cors
+//!  your authentication      verifies → Principal                       401 403
 //!  message::MessageLayer    reads the POST body once → Message, Era    408 413
+//!  session::SessionLayer    owner check, id mapping → Session          400 404
 //!  replay::ReplayLayer      event ids, event log, Last-Event-ID        400
 //!  proxy::ReverseProxy      or any service of yours                    502 504
 //! ```
 //!
 //! Nothing here blocks a runtime thread, buffers a stream, or grows without bound. Facts about a
 //! request travel in its extensions: [`PeerAddr`](peer::PeerAddr),
-//! [`Message`](message::Message), [`Era`](protocol::Era).
+//! [`Principal`](auth::Principal), [`Message`](message::Message), [`Era`](protocol::Era),
+//! [`Session`](session::Session).
 //!
 //! # On an axum app
 //!
@@ -54,10 +57,12 @@
 //!
 //! | module | what it is | feature | default |
 //! |---|---|---|---|
+//! | [`auth`] | [`Principal`](auth::Principal): who calls | `auth` | yes |
 //! | [`message`] | [`MessageLayer`](message::MessageLayer): body, era; [`classify`](message::classify) | `message` | yes |
 //! | [`replay`] | [`ReplayLayer`](replay::ReplayLayer): streams that can be resumed | `replay` | yes |
+//! | [`session`] | [`SessionLayer`](session::SessionLayer): whose a session is | `session` | yes |
 //! | [`proxy`] | [`ReverseProxy`](proxy::ReverseProxy) | `proxy` | no |
-//! | [`store`] | where events are kept; in memory with `replay` | – | – |
+//! | [`store`] | where events and sessions are kept; in memory with `replay` and `session` | – | – |
 //! | [`sse`] | incremental decoder, encoder | – | – |
 //! | [`jsonrpc`] | one-pass reader, exact ids, errors | – | – |
 //! | [`protocol`] | revisions of MCP, and what each allows | – | – |

@@ -21,12 +21,17 @@ use shadowcat::{
     message::{MessageLayer, ReadMessage},
     proxy::{ReverseProxy, UpstreamUrlError},
     replay::{Replay, ReplayHandle, ReplayLayer},
-    store::{MemoryStore, erased::ErasedStore},
+    session::{BindSession, SessionLayer},
+    store::{MemorySessionStore, MemoryStore, erased::ErasedStore},
 };
 use tower::{Service, ServiceBuilder};
 
 /// The stack of `/mcp`, outermost layer first.
-pub(crate) type Mcp = ReadMessage<Replay<ReverseProxy<RequestBody<Incoming>>, Store>>;
+pub(crate) type Mcp =
+    ReadMessage<BindSession<Replay<ReverseProxy<RequestBody<Incoming>>, Store>, Sessions>>;
+
+/// Where sessions are kept.
+pub(crate) type Sessions = MemorySessionStore;
 
 /// Where events are kept: chosen at run time.
 pub(crate) type Store = ErasedStore;
@@ -77,6 +82,9 @@ pub(crate) fn mcp(
     let mcp = ServiceBuilder::new()
         // Reads each body once, with a limit and a deadline, for all layers inside.
         .layer(MessageLayer::new())
+        // Gives clients session ids of our own. Nobody is known here, so possession of one is all:
+        // the gateway listens on loopback only.
+        .layer(SessionLayer::new(Sessions::new()).allow_anonymous())
         // Makes the upstream's event streams resumable, which it need not know of.
         .layer(replay)
         .service(proxy);

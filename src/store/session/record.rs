@@ -30,21 +30,25 @@ pub struct SessionRecord {
     inner: Arc<Inner>,
 }
 
+// What every request looks at comes first, on two cache lines: finding one of very many sessions is
+// waiting for memory.
+#[repr(C)]
 struct Inner {
-    owner: Owner,
-    streams: Owner,
-    name: OnceLock<Name>,
-    /// When it was used last.
-    used: AtomicI64,
     /// Flags, and how many leases there are.
     state: AtomicU32,
     /// For the store.
     place: AtomicU32,
+    /// When it was used last.
+    used: AtomicI64,
+    owner: Owner,
+    name: OnceLock<Name>,
     version: AtomicU8,
     signal: Signal,
+    streams: Owner,
 }
 
 /// How a session is found.
+#[repr(C)]
 struct Name {
     key: SessionKey,
     secret: [u8; 16],
