@@ -503,3 +503,44 @@ async fn fact_is_found_in_the_request_of_an_initialize_before_there_is_a_session
     let session = server.initialize(None).await;
     server.send(post(&session, CALL)).await;
 }
+
+#[test]
+fn c53_sessions_expire_on_another_runtime_when_the_first_is_gone() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_time().start_paused(true).build();
+        runtime.expect("a runtime")
+    };
+    let memory = MemorySessionStore::new();
+    let server = Server::new(SessionLayer::new(memory.clone()).allow_anonymous());
+    let first = runtime();
+    first.block_on(server.initialize(None));
+    drop(first);
+    runtime().block_on(async {
+        server.initialize(None).await;
+        tokio::time::sleep(MemorySessionStore::DEFAULT_IDLE_TIMEOUT * 2).await;
+        settle().await;
+        assert_eq!(memory.stats().sessions, 0);
+        assert!(server.world().sessions.is_empty());
+    });
+}
+
+#[tokio::test]
+async fn d09_second_delete_finds_nothing_also_while_a_slow_store_forgets() {
+    let store = FaultyStore::new(MemorySessionStore::new());
+    let layer = SessionLayer::new(store.clone()).allow_anonymous();
+    let mut service = late(&layer);
+    let Ok(opened) = service.call(slowly(post("", INITIALIZE), INITIALIZE)).await;
+    let session = had(opened).await.session();
+    let mut first = task::spawn(service.call(slowly(delete(&session), "")));
+    // The server answers at the fourth poll, and the store does not for a long time.
+    for _ in 0..4 {
+        assert_pending!(first.poll());
+        store.faults().slow_down(40);
+    }
+    store.faults().slow_down(0);
+    let Ok(second) = service.call(slowly(delete(&session), "")).await;
+    assert_eq!(second.status(), 404);
+    let Ok(first) = first.await;
+    assert_eq!(first.status(), 200);
+}

@@ -204,6 +204,30 @@ async fn b11_server_that_gives_two_clients_one_id_loses_the_second() {
 }
 
 #[tokio::test]
+async fn b11_first_client_keeps_an_id_that_is_passed_on_and_given_twice() {
+    let server = Server::new(SessionLayer::default().with_upstream_ids());
+    let (alice, bob) = (principal("i", "alice"), principal("i", "bob"));
+    server.script(|asked| {
+        let response = Response::builder().header(SESSION, "same");
+        (asked.body == INITIALIZE).then(|| response.body(text("{}")).expect("valid"))
+    });
+    server
+        .world()
+        .sessions
+        .insert("same".to_owned(), Vec::new());
+    assert_eq!(server.initialize(Some(&alice)).await, "same");
+    for who in [&alice, &bob] {
+        let had = server.send(post("", INITIALIZE).by(Some(who))).await;
+        assert_eq!(had.status, 502);
+    }
+    settle().await;
+    for (who, status) in [(&alice, 200), (&bob, 404)] {
+        let had = server.send(post("same", CALL).by(Some(who))).await;
+        assert_eq!(had.status, status);
+    }
+}
+
+#[tokio::test]
 async fn b12_an_id_elsewhere_is_ignored() {
     let server = server();
     let alice = principal("i", "alice");

@@ -44,7 +44,7 @@ pub(super) struct Member {
 }
 
 /// The claim to be the one who ends a session, until it is dropped.
-struct Ending(SessionRecord);
+pub(super) struct Ending(SessionRecord);
 
 impl Drop for Ending {
     fn drop(&mut self) {
@@ -90,6 +90,8 @@ pub(super) enum Todo {
     End {
         lease: SessionLease,
         key: SessionKey,
+        /// Kept until nobody finds the session any more (D09).
+        ending: Option<Ending>,
     },
     /// Name the session that its server has given.
     Establish {
@@ -165,7 +167,8 @@ impl Member {
         let is_over = status == StatusCode::NOT_FOUND || (ending.is_some() && status.is_success());
         if let Some(key) = lease.key().filter(|_| is_over) {
             headers.remove(MCP_SESSION_ID);
-            return Answer::First(Todo::End { lease, key }, response);
+            let todo = Todo::End { lease, key, ending };
+            return Answer::First(todo, response);
         }
         // Some servers repeat the id.
         let theirs = headers.get(MCP_SESSION_ID);
@@ -278,7 +281,7 @@ impl Todo {
     /// Has the store do it.
     pub(super) fn start<T: SessionStore>(&self, shared: &Shared<T>) -> Started<T> {
         match self {
-            Self::End { lease, key } => Started::End(shared.store.end(*key, lease.owner())),
+            Self::End { lease, key, .. } => Started::End(shared.store.end(*key, lease.owner())),
             Self::Establish {
                 founder,
                 id,
@@ -296,7 +299,10 @@ impl Todo {
     /// What is left to do once the store has done it, or has not, and nobody waits for an answer.
     pub(super) fn give_up(self, done: &Result<(), StoreError>, keep: &dyn Keep) {
         match self {
-            Self::End { lease, key: _ } => keep.ended(&lease, done),
+            Self::End { lease, ending, .. } => {
+                keep.ended(&lease, done);
+                drop(ending);
+            }
             // Dropped, it takes the session back.
             Self::Establish { founder, .. } => drop(founder),
         }
@@ -314,8 +320,9 @@ impl Todo {
         T: SessionStore,
     {
         match self {
-            Self::End { lease, key: _ } => {
+            Self::End { lease, ending, .. } => {
                 shared.ended(&lease, &done);
+                drop(ending);
                 pass(response)
             }
             Self::Establish {

@@ -39,8 +39,8 @@ impl<T: SessionStore> Keep for Shared<T> {
         if !is_done(self.store.abandon(session)) {
             self.chores.add(Chore::Abandon(session.clone()));
         }
-        // It may have got its name after all.
-        if let Some(key) = session.key()
+        // It may have been established after all. If not, its name may be another's.
+        if let Some(key) = session.key().filter(|_| session.is_established())
             && !is_done(self.store.end(key, session.owner()))
         {
             self.chores.add(Chore::End(session.clone()));
