@@ -5,6 +5,10 @@
 //! `SHADOWCAT_MODEL_SEED=<seed>` runs that one alone, and `SHADOWCAT_MODEL_HISTORIES` says how many are
 //! run.
 
+#[path = "session_model/op.rs"]
+mod op;
+#[path = "session_model/tally.rs"]
+mod tally;
 #[path = "session_model/world.rs"]
 mod world;
 
@@ -16,11 +20,13 @@ use std::{
     sync::Once,
 };
 
+use op::{Op, history};
 use proptest::{
     strategy::Strategy,
     test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
 };
-use world::{Op, Tally, history, run};
+use tally::Tally;
+use world::run;
 
 /// How many histories all tests run together.
 const HISTORIES: u64 = 20_000;

@@ -1,12 +1,10 @@
-//! What may happen, and what has to come of it.
+//! What has to come of it.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::Body;
 use http_body_util::Full;
-use proptest::{collection::vec, prelude::*};
 use shadowcat::{
     auth::Principal,
     session::{Session, SessionLayer},
@@ -17,170 +15,13 @@ use super::session_support::{
     By, CALL, Had, INITIALIZE, NOTIFICATION, Open, SESSION, Server, Upstream, delete, get, had,
     post, principal, settle, text,
 };
+use super::{
+    op::{Answer, Op, Verb, Wait, Who},
+    tally::Tally,
+};
 
-/// One of two principals.
-type Who = bool;
-
-#[derive(Clone, Debug)]
-pub(crate) enum Op {
-    Initialize(Who, Answer),
-    /// Something is sent in a session; which one is counted from the first of the history.
-    Send(Who, usize, Verb, Answer),
-    /// An id that never was, or one that a server has made up.
-    Stray(Who, Verb, bool),
-    /// A client goes away.
-    Hang(usize),
-    /// The server ends a stream.
-    Close(usize),
-    Terminate(usize),
-    Wait(Wait),
-    /// The store takes so many polls from now on.
-    Slow(u32),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verb {
-    Call,
-    Notify,
-    Listen,
-    Delete,
-}
-
-/// What the server does, if it is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
-    Fine,
-    /// 500, 405 or 400.
-    Refuses,
-    /// 404
-    Forgets,
-    /// An `initialize` gets the id of the session that was given last.
-    Repeats,
-    /// … an id that is none.
-    Garbles,
-    /// … none.
-    GivesNone,
-    /// The client does not wait for it.
-    Never,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wait {
-    Short,
-    AlmostIdle,
-    Idle,
-}
-
-pub(crate) fn history(longest: usize) -> impl Strategy<Value = Vec<Op>> {
-    vec(op(), 1..longest)
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    let verb = prop_oneof![
-        4 => Just(Verb::Call),
-        1 => Just(Verb::Notify),
-        3 => Just(Verb::Listen),
-        2 => Just(Verb::Delete),
-    ];
-    let opening = prop_oneof![
-        6 => Just(Answer::Fine),
-        1 => Just(Answer::Refuses),
-        1 => Just(Answer::Repeats),
-        1 => Just(Answer::Garbles),
-        1 => Just(Answer::GivesNone),
-        1 => Just(Answer::Never),
-    ];
-    let answer = prop_oneof![
-        10 => Just(Answer::Fine),
-        1 => Just(Answer::Refuses),
-        1 => Just(Answer::Forgets),
-        1 => Just(Answer::Never),
-    ];
-    let wait = prop_oneof![
-        2 => Just(Wait::Short),
-        2 => Just(Wait::AlmostIdle),
-        1 => Just(Wait::Idle),
-    ];
-    prop_oneof![
-        6 => (any::<Who>(), opening).prop_map(|(who, answer)| Op::Initialize(who, answer)),
-        16 => (any::<Who>(), 0..8_usize, verb.clone(), answer)
-            .prop_map(|(who, nth, verb, answer)| Op::Send(who, nth, verb, answer)),
-        1 => (any::<Who>(), verb, any::<bool>())
-            .prop_map(|(who, verb, is_theirs)| Op::Stray(who, verb, is_theirs)),
-        2 => (0..8_usize).prop_map(Op::Hang),
-        2 => (0..8_usize).prop_map(Op::Close),
-        1 => (0..8_usize).prop_map(Op::Terminate),
-        3 => wait.prop_map(Op::Wait),
-        1 => (0..3_u32).prop_map(Op::Slow),
-    ]
-}
-
-/// What happened how often.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    given: u32,
-    served: u32,
-    foreign: u32,
-    deleted: u32,
-    forgotten: u32,
-    terminated: u32,
-    expired: u32,
-    cut: u32,
-    refused: u32,
-    clashes: u32,
-    given_up: u32,
-}
-
-impl Tally {
-    fn all(&self) -> [(&'static str, u32); 11] {
-        let Self {
-            given,
-            served,
-            foreign,
-            deleted,
-            forgotten,
-            terminated,
-            expired,
-            cut,
-            refused,
-            clashes,
-            given_up,
-        } = *self;
-        [
-            ("given", given),
-            ("served", served),
-            ("foreign", foreign),
-            ("deleted", deleted),
-            ("forgotten", forgotten),
-            ("terminated", terminated),
-            ("expired", expired),
-            ("cut", cut),
-            ("refused", refused),
-            ("clashes", clashes),
-            ("given_up", given_up),
-        ]
-    }
-
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.given += other.given;
-        self.served += other.served;
-        self.foreign += other.foreign;
-        self.deleted += other.deleted;
-        self.forgotten += other.forgotten;
-        self.terminated += other.terminated;
-        self.expired += other.expired;
-        self.cut += other.cut;
-        self.refused += other.refused;
-        self.clashes += other.clashes;
-        self.given_up += other.given_up;
-    }
-
-    pub(crate) fn assert_that_all_happens(&self) {
-        for (what, count) in self.all() {
-            assert!(count >= 10, "too few are {what}: {self:?}");
-        }
-    }
-}
+#[path = "audit.rs"]
+mod audit;
 
 /// Runs a history, and panics if anything is not as it has to be.
 pub(crate) fn run(history: &[Op]) -> Tally {
@@ -637,39 +478,5 @@ impl World {
             }
         }
         self.streams = open;
-    }
-
-    fn check(&self) {
-        use std::sync::atomic::Ordering::Relaxed;
-        for known in &self.sessions {
-            let is_ended = known.fact.is_ended();
-            assert!(known.is_over || !is_ended, "SE-6");
-            assert_eq!(known.told.load(Relaxed), usize::from(is_ended), "once");
-        }
-        // What has expired may not have been swept.
-        let (live, held) = (self.live().count(), self.memory.stats().sessions);
-        assert!(live <= held && held <= MAX, "SE-4: {live}, {held}");
-        for stream in &self.streams {
-            let client = stream.client.as_ref().expect("it is open");
-            assert!(!client.body().is_end_stream());
-        }
-    }
-
-    /// Everybody goes, and nothing is left.
-    async fn finish(&mut self) {
-        self.store.faults().slow_down(0);
-        self.server.script(|_| None);
-        self.streams.clear();
-        tokio::time::sleep(IDLE + IDLE / 4).await;
-        settle().await;
-        assert_eq!(self.memory.stats().sessions, 0, "OB-1");
-        for known in &self.sessions {
-            assert!(known.fact.is_ended(), "OB-1");
-        }
-        if self.gives_sessions {
-            let person = self.people[0].clone();
-            let had = self.server.send(post("", CALL).by(Some(&person))).await;
-            assert_eq!(had.status, 400, "SES-3");
-        }
     }
 }
