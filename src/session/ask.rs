@@ -15,8 +15,6 @@ use crate::{
 
 /// What a request wants of sessions.
 pub(super) enum Ask {
-    /// Nothing.
-    Pass,
     /// One is to be opened.
     Open { owner: Owner },
     /// It is in one.
@@ -45,8 +43,11 @@ fn is_json(value: &HeaderValue) -> bool {
     essence.is_some_and(|essence| essence.eq_ignore_ascii_case(ESSENCE))
 }
 
-/// What a request wants, before its session is looked up.
-pub(super) fn judge<B, T>(request: &mut Request<B>, shared: &Shared<T>) -> Result<Ask, Reason> {
+/// What a request wants, before its session is looked up; `None` if it has nothing to do with any.
+pub(super) fn judge<B, T>(
+    request: &mut Request<B>,
+    shared: &Shared<T>,
+) -> Result<Option<Ask>, Reason> {
     let extensions = request.extensions();
     let message = extensions.get::<Message>();
     let era = extensions.get::<Era>().copied().unwrap_or_else(|| {
@@ -61,13 +62,13 @@ pub(super) fn judge<B, T>(request: &mut Request<B>, shared: &Shared<T>) -> Resul
         let headers = request.headers_mut();
         headers.remove(MCP_SESSION_ID);
         headers.remove(LAST_EVENT_ID);
-        return Ok(Ask::Pass);
+        return Ok(None);
     }
     let is_post = request.method() == Method::POST;
     let may_need_one = is_post || matches!(*request.method(), Method::GET | Method::DELETE);
     let named = named(request.headers())?;
     if named.is_none() && !may_need_one {
-        return Ok(Ask::Pass);
+        return Ok(None);
     }
     let principal = extensions.get::<Principal>();
     let owner = match principal {
@@ -88,13 +89,13 @@ pub(super) fn judge<B, T>(request: &mut Request<B>, shared: &Shared<T>) -> Resul
                 SessionId::parse(name.as_bytes())
             };
             match id {
-                Some(id) => Ok(Ask::Join { id, owner }),
+                Some(id) => Ok(Some(Ask::Join { id, owner })),
                 None => Err(unknown(shared)),
             }
         }
-        None if opens => Ok(Ask::Open { owner }),
+        None if opens => Ok(Some(Ask::Open { owner })),
         None if era.has_sessions() && shared.gives_sessions() => Err(Reason::Missing),
-        None => Ok(Ask::Pass),
+        None => Ok(None),
     }
 }
 

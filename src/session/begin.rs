@@ -43,13 +43,12 @@ where
     T: SessionStore,
 {
     let ask = match ask::judge(request, shared) {
-        Ok(Ask::Pass) => return Begun::Ready(Role::Pass),
-        Ok(ask) => ask,
+        Ok(None) => return Begun::Ready(Role::Pass),
+        Ok(Some(ask)) => ask,
         Err(reason) => return refused(request, reason),
     };
     janitor::start(shared, service, request.uri());
     let wait = match &ask {
-        Ask::Pass => return Begun::Ready(Role::Pass),
         Ask::Join { id, owner } => {
             match at_once(shared.store.load(id.key(shared.config.realm), *owner)) {
                 Ok(loaded) => return resume(request, ask, loaded, shared),
@@ -84,7 +83,6 @@ where
     T: SessionStore,
 {
     match ask {
-        Ask::Pass => Begun::Ready(Role::Pass),
         Ask::Join { id, owner: _ } => match ask::join(request, &id, said, shared) {
             Ok(joined) => Begun::Ready(Role::from(joined)),
             Err(reason) => refused(request, reason),

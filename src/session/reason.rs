@@ -31,39 +31,27 @@ pub(super) enum Reason {
 
 impl Reason {
     pub(super) fn refusal(self) -> Refusal {
-        let (status, code, message) = match self {
-            Self::Unknown => (404, code::SESSION_NOT_FOUND, "there is no such session"),
-            Self::Missing => (400, code::INVALID_REQUEST, "a session id is required"),
-            Self::Malformed => (400, code::INVALID_REQUEST, "the session id is malformed"),
-            Self::Misplaced => (
-                400,
-                code::INVALID_REQUEST,
-                "initialize opens a session and takes no session id",
-            ),
-            Self::Batch => (
-                400,
-                code::INVALID_REQUEST,
-                "the revision of this session has no batches",
-            ),
-            Self::Unauthenticated => (500, code::INTERNAL_ERROR, "internal error"),
-            Self::OverQuota => (
-                429,
-                code::TOO_MANY_REQUESTS,
-                "there are too many sessions of yours",
-            ),
-            Self::Unavailable => (
-                503,
-                code::SERVICE_UNAVAILABLE,
-                "sessions are not available just now",
-            ),
-            Self::BadUpstream => (
-                502,
-                code::BAD_GATEWAY,
-                "the server answered with a session that is unusable",
-            ),
+        let (status, code) = match self {
+            Self::Unknown => (StatusCode::NOT_FOUND, code::SESSION_NOT_FOUND),
+            Self::Missing | Self::Malformed | Self::Misplaced | Self::Batch => {
+                (StatusCode::BAD_REQUEST, code::INVALID_REQUEST)
+            }
+            Self::Unauthenticated => (StatusCode::INTERNAL_SERVER_ERROR, code::INTERNAL_ERROR),
+            Self::OverQuota => (StatusCode::TOO_MANY_REQUESTS, code::TOO_MANY_REQUESTS),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, code::SERVICE_UNAVAILABLE),
+            Self::BadUpstream => (StatusCode::BAD_GATEWAY, code::BAD_GATEWAY),
         };
-        // All of them are valid.
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let message = match self {
+            Self::Unknown => "there is no such session",
+            Self::Missing => "a session id is required",
+            Self::Malformed => "the session id is malformed",
+            Self::Misplaced => "initialize opens a session and takes no session id",
+            Self::Batch => "the revision of this session has no batches",
+            Self::Unauthenticated => "internal error",
+            Self::OverQuota => "there are too many sessions of yours",
+            Self::Unavailable => "sessions are not available just now",
+            Self::BadUpstream => "the server answered with a session that is unusable",
+        };
         Refusal::new(status, ErrorObject::new(code, message))
     }
 }
