@@ -9,14 +9,17 @@
 //!  request ▼                                  response body ▲
 //!  tower-http Trace, Cors
 //!  origin::OriginLayer      Host and Origin allow-lists                400 403
+//!  your authentication      verifies → Principal                       401 403
 //!  message::MessageLayer    reads the POST body once → Message, Era    400 405 408 413 415
+//!  session::SessionLayer    owner check, id mapping → Session          400 404
 //!  replay::ReplayLayer      event ids, event log, Last-Event-ID        400
 //!  proxy::ReverseProxy      or any service of yours                    502 504
 //! ```
 //!
 //! Nothing here blocks a runtime thread, buffers a stream, or grows without bound. Facts about a
 //! request travel in its extensions: [`PeerAddr`](peer::PeerAddr),
-//! [`Message`](message::Message), [`Era`](protocol::Era).
+//! [`Principal`](auth::Principal), [`Message`](message::Message), [`Era`](protocol::Era),
+//! [`Session`](session::Session).
 //!
 //! # On an axum app
 //!
@@ -56,11 +59,13 @@
 //!
 //! | module | what it is | feature | default |
 //! |---|---|---|---|
+//! | [`auth`] | [`Principal`](auth::Principal): who calls | `auth` | yes |
 //! | [`message`] | [`MessageLayer`](message::MessageLayer): reads and judges each message; [`classify`](message::classify) | `message` | yes |
 //! | [`origin`] | [`OriginLayer`](origin::OriginLayer): who may use a server from a browser | `origin` | yes |
 //! | [`replay`] | [`ReplayLayer`](replay::ReplayLayer): streams that can be resumed | `replay` | yes |
+//! | [`session`] | [`SessionLayer`](session::SessionLayer): whose a session is | `session` | yes |
 //! | [`proxy`] | [`ReverseProxy`](proxy::ReverseProxy) | `proxy` | no |
-//! | [`store`] | where events are kept; in memory with `replay` | – | – |
+//! | [`store`] | where events and sessions are kept; in memory with `replay` and `session` | – | – |
 //! | [`sse`] | incremental decoder, encoder | – | – |
 //! | [`jsonrpc`] | one-pass reader, exact ids, errors | – | – |
 //! | [`protocol`] | revisions of MCP, and what each allows | – | – |
@@ -70,8 +75,15 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "auth")]
+pub mod auth;
 pub mod body;
-#[cfg(any(feature = "message", feature = "proxy", feature = "replay"))]
+#[cfg(any(
+    feature = "message",
+    feature = "proxy",
+    feature = "replay",
+    feature = "session"
+))]
 mod deadline;
 pub mod header;
 pub mod jsonrpc;
@@ -86,6 +98,8 @@ pub mod proxy;
 pub mod refusal;
 #[cfg(feature = "replay")]
 pub mod replay;
+#[cfg(feature = "session")]
+pub mod session;
 pub mod sse;
 pub mod store;
 

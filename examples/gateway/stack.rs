@@ -21,12 +21,19 @@ use shadowcat::{
     origin::{CheckOrigin, OriginLayer},
     proxy::{ReverseProxy, UpstreamUrlError},
     replay::{Replay, ReplayHandle, ReplayLayer},
-    store::{MemoryStore, erased::ErasedStore},
+    session::{BindSession, SessionLayer},
+    store::{MemorySessionStore, MemoryStore, erased::ErasedStore},
 };
 use tower::{Service, ServiceBuilder};
 
 /// The stack of `/mcp`, outermost layer first.
-pub(crate) type Mcp = CheckOrigin<ReadMessage<Replay<ReverseProxy<RequestBody<Incoming>>, Store>>>;
+pub(crate) type Mcp = CheckOrigin<ReadMessage<BindSession<Resumable, Sessions>>>;
+
+/// The upstream, with streams that can be resumed.
+type Resumable = Replay<ReverseProxy<RequestBody<Incoming>>, Store>;
+
+/// Where sessions are kept.
+pub(crate) type Sessions = MemorySessionStore;
 
 /// Where events are kept: chosen at run time.
 pub(crate) type Store = ErasedStore;
@@ -81,6 +88,9 @@ pub(crate) fn mcp(
         .layer(origin)
         // Reads each body once, with a limit and a deadline, for all layers inside.
         .layer(MessageLayer::new())
+        // Gives clients session ids of our own. Nobody is known here, so possession of one is all:
+        // the gateway listens on loopback only.
+        .layer(SessionLayer::new(Sessions::new()).allow_anonymous())
         // Makes the upstream's event streams resumable, which it need not know of.
         .layer(replay)
         .service(proxy);
