@@ -399,7 +399,6 @@ async fn ends<T: EventStore>(server: Server<T>, way: Way, attached: bool) {
     settle().await;
     assert_eq!(server.owners().len(), 1, "{way:?}");
     assert_eq!(server.kept(), others, "{way:?}");
-    assert_eq!(server.purges(), 1);
     let response = server.send(who, get(&session, cursor.as_deref())).await;
     assert_eq!(response.status(), 404);
     // What was said in it is not for the principal's other sessions either.
