@@ -1,13 +1,19 @@
-//! Reading a request body: `peek` against `serde_json` into a struct that borrows everything.
+//! Reading a request body: `peek` against `serde_json` into a struct that borrows everything, alone
+//! and with all that a message is judged by: its era, its shape, and the headers that mirror it.
 //!
 //! The two are timed in turns within one run, so that a busy machine slows both, and what counts
 //! is the ratio of their medians.
 
 use std::{borrow::Cow, hint::black_box, process::ExitCode};
 
+use http::{HeaderMap, HeaderValue, Method, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use shadowcat::jsonrpc::peek;
+use shadowcat::{
+    header::{MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION},
+    jsonrpc::peek,
+    message::classify,
+};
 
 #[path = "support/report.rs"]
 mod report;
@@ -57,7 +63,57 @@ fn main() -> ExitCode {
     );
     report::info("peek_vs_serde_json/small", compare("small", &small));
     report::info("peek_vs_serde_json/large", compare("large", &large));
+    for len in [300, 4096] {
+        let name = format!("judge_vs_serde_json/{len}");
+        report::check(&name, compare_judged(&padded(len)), 0.6);
+    }
     report::finish()
+}
+
+/// A call of `len` bytes.
+fn padded(len: usize) -> String {
+    let with = |text: &str| call(&format!(r#"{{"query":"{text}"}}"#));
+    let text = "The quick brown fox jumps over the lazy dog. ".repeat(len / 45 + 1);
+    with(&text[..len - with("").len()])
+}
+
+/// What the client of such a call sends along.
+fn headers() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        (header::HOST, "localhost:8080"),
+        (header::CONTENT_TYPE, "application/json"),
+        (header::ACCEPT, "application/json, text/event-stream"),
+        (header::AUTHORIZATION, "Bearer 0123456789"),
+        (header::USER_AGENT, "bench"),
+        (MCP_PROTOCOL_VERSION, "2026-07-28"),
+        (MCP_METHOD, "tools/call"),
+        (MCP_NAME, "get_forecast"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers
+}
+
+/// Prints the medians, and returns that of `peek` and `classify` over `serde_json`'s.
+fn compare_judged(body: &str) -> f64 {
+    let headers = headers();
+    let judge = |body: &[u8]| {
+        let peek = peek(body);
+        let classified = classify(&Method::POST, black_box(&headers), Some(peek.as_ref()));
+        usize::from(black_box(classified).fault.is_some())
+    };
+    assert_eq!(judge(body.as_bytes()), 0, "no fault");
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        ours.push(time(body.as_bytes(), judge));
+        theirs.push(time(body.as_bytes(), with_serde_json));
+    }
+    let [ours, theirs] = [ours, theirs].map(|mut times| report::median(&mut times));
+    let len = body.len();
+    report::info(&format!("judge_ns/{len}_bytes"), ours);
+    report::info(&format!("serde_json_ns/{len}_bytes"), theirs);
+    ours / theirs
 }
 
 fn call(arguments: &str) -> String {
@@ -88,7 +144,7 @@ fn compare(name: &str, body: &str) -> f64 {
     clippy::disallowed_types,
     reason = "measures the machine, not a paused clock"
 )]
-fn time(body: &[u8], read: fn(&[u8]) -> usize) -> f64 {
+fn time(body: &[u8], read: impl Fn(&[u8]) -> usize) -> f64 {
     const CALLS: u32 = 20_000;
     let start = std::time::Instant::now();
     for _ in 0..CALLS {

@@ -8,14 +8,18 @@
 //! ```text
 //!  request ▼                                  response body ▲
 //!  tower-http Trace, Cors
-//!  message::MessageLayer    reads the POST body once → Message, Era    408 413
+//!  origin::OriginLayer      Host and Origin allow-lists                400 403
+//!  your authentication      verifies → Principal                       401 403
+//!  message::MessageLayer    reads the POST body once → Message, Era    400 405 408 413 415
+//!  session::SessionLayer    owner check, id mapping → Session          400 404
 //!  replay::ReplayLayer      event ids, event log, Last-Event-ID        400
 //!  proxy::ReverseProxy      or any service of yours                    502 504
 //! ```
 //!
 //! Nothing here blocks a runtime thread, buffers a stream, or grows without bound. Facts about a
 //! request travel in its extensions: [`PeerAddr`](peer::PeerAddr),
-//! [`Message`](message::Message), [`Era`](protocol::Era).
+//! [`Principal`](auth::Principal), [`Message`](message::Message), [`Era`](protocol::Era),
+//! [`Session`](session::Session).
 //!
 //! # On an axum app
 //!
@@ -38,7 +42,8 @@
 //!     .route("/mcp", post(handler))
 //!     .layer(MessageLayer::new());
 //! # let body = axum::body::Body::from(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
-//! # let request = http::Request::post("/mcp").body(body).unwrap();
+//! # let request = http::Request::post("/mcp").header("content-type", "application/json");
+//! # let request = request.body(body).unwrap();
 //! # let response = tower::ServiceExt::oneshot(app, request).await.unwrap();
 //! # let text = axum::body::to_bytes(response.into_body(), 1000).await.unwrap();
 //! # assert_eq!(text, r#"Session(V2025_03_26) Some("ping")"#);
@@ -54,10 +59,13 @@
 //!
 //! | module | what it is | feature | default |
 //! |---|---|---|---|
-//! | [`message`] | [`MessageLayer`](message::MessageLayer): body, era; [`classify`](message::classify) | `message` | yes |
+//! | [`auth`] | [`Principal`](auth::Principal): who calls | `auth` | yes |
+//! | [`message`] | [`MessageLayer`](message::MessageLayer): reads and judges each message; [`classify`](message::classify) | `message` | yes |
+//! | [`origin`] | [`OriginLayer`](origin::OriginLayer): who may use a server from a browser | `origin` | yes |
 //! | [`replay`] | [`ReplayLayer`](replay::ReplayLayer): streams that can be resumed | `replay` | yes |
+//! | [`session`] | [`SessionLayer`](session::SessionLayer): whose a session is | `session` | yes |
 //! | [`proxy`] | [`ReverseProxy`](proxy::ReverseProxy) | `proxy` | no |
-//! | [`store`] | where events are kept; in memory with `replay` | – | – |
+//! | [`store`] | where events and sessions are kept; in memory with `replay` and `session` | – | – |
 //! | [`sse`] | incremental decoder, encoder | – | – |
 //! | [`jsonrpc`] | one-pass reader, exact ids, errors | – | – |
 //! | [`protocol`] | revisions of MCP, and what each allows | – | – |
@@ -67,12 +75,21 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "auth")]
+pub mod auth;
 pub mod body;
-#[cfg(any(feature = "message", feature = "proxy", feature = "replay"))]
+#[cfg(any(
+    feature = "message",
+    feature = "proxy",
+    feature = "replay",
+    feature = "session"
+))]
 mod deadline;
 pub mod header;
 pub mod jsonrpc;
 pub mod message;
+#[cfg(feature = "origin")]
+pub mod origin;
 pub mod outcome;
 pub mod peer;
 pub mod protocol;
@@ -81,6 +98,8 @@ pub mod proxy;
 pub mod refusal;
 #[cfg(feature = "replay")]
 pub mod replay;
+#[cfg(feature = "session")]
+pub mod session;
 pub mod sse;
 pub mod store;
 

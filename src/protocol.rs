@@ -67,6 +67,7 @@ impl ProtocolVersion {
 
     /// The revision of that date; `None` for any other text.
     #[must_use]
+    #[inline]
     pub fn parse(text: impl AsRef<[u8]>) -> Option<Self> {
         Some(match text.as_ref() {
             b"2024-11-05" => V2024_11_05,
@@ -198,9 +199,38 @@ impl Era {
     }
 }
 
+/// Whether clients of any revision send `method` as a request: it wants an answer, and must not be
+/// run as a notification.
+pub(crate) fn is_client_request(method: &[u8]) -> bool {
+    matches!(
+        method,
+        b"initialize"
+            | b"ping"
+            | b"server/discover"
+            | b"subscriptions/listen"
+            | b"tools/list"
+            | b"tools/call"
+            | b"resources/list"
+            | b"resources/templates/list"
+            | b"resources/read"
+            | b"resources/subscribe"
+            | b"resources/unsubscribe"
+            | b"prompts/list"
+            | b"prompts/get"
+            | b"completion/complete"
+            | b"logging/setLevel"
+            | b"tasks/get"
+            | b"tasks/result"
+            | b"tasks/list"
+            | b"tasks/update"
+            | b"tasks/cancel"
+    )
+}
+
 /// Whether a version in the header is of the stateless era: a date, known or not, from 2026-07-28
 /// on.
 #[must_use]
+#[inline]
 pub fn is_modern_version(text: impl AsRef<[u8]>) -> bool {
     let text = text.as_ref();
     // Dates of one shape compare like the days they name.
@@ -210,18 +240,21 @@ pub fn is_modern_version(text: impl AsRef<[u8]>) -> bool {
 /// Whether a version that the message itself claims is of the stateless era: like
 /// [`is_modern_version`], or no date at all, since older revisions know no such claim (AMB-4).
 #[must_use]
+#[inline]
 pub fn is_modern_claim(text: impl AsRef<[u8]>) -> bool {
     let text = text.as_ref();
     !is_date(text) || is_modern_version(text)
 }
 
 /// `YYYY-MM-DD` by shape alone.
+#[inline]
 fn is_date(text: &[u8]) -> bool {
-    text.len() == 10
-        && text.iter().enumerate().all(|(index, byte)| match index {
-            4 | 7 => *byte == b'-',
-            _ => byte.is_ascii_digit(),
-        })
+    let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text else {
+        return false;
+    };
+    [y1, y2, y3, y4, m1, m2, d1, d2]
+        .iter()
+        .all(u8::is_ascii_digit)
 }
 
 #[cfg(test)]

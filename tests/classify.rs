@@ -1,9 +1,12 @@
 //! The table that decides each request's era, row by row.
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+#[path = "classify/faults.rs"]
+mod faults;
+
+use http::{HeaderMap, HeaderValue, Method};
 use shadowcat::{
-    header::MCP_PROTOCOL_VERSION,
-    jsonrpc::{code, peek},
+    header::{MCP_METHOD, MCP_PROTOCOL_VERSION},
+    jsonrpc::peek,
     message::{Classified, Fault, classify},
     protocol::{
         Era,
@@ -56,8 +59,20 @@ fn post(versions: &[&str], body: &str) -> Classified {
 fn request(method: &str, claim: &str) -> String {
     format!(
         r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{"_meta":
-        {{"io.modelcontextprotocol/protocolVersion":{claim}}}}}}}"#
+        {{"io.modelcontextprotocol/clientCapabilities":{{}},
+        "io.modelcontextprotocol/protocolVersion":{claim}}}}}}}"#
     )
+}
+
+/// A request of the stateless era, with the version header and the mirrored method.
+fn mirrored(versions: &[&str], method: &str, body: &str) -> Classified {
+    let mut headers = HeaderMap::new();
+    for version in versions {
+        headers.append(MCP_PROTOCOL_VERSION, version.parse().expect("a header"));
+    }
+    headers.insert(MCP_METHOD, method.parse().expect("a header"));
+    let peek = peek(body.as_bytes());
+    classify(&Method::POST, &headers, Some(peek.as_ref()))
 }
 
 #[track_caller]
@@ -162,16 +177,40 @@ fn row_responses_belong_to_a_session() {
 
 #[test]
 fn row_a_modern_claim_is_stateless_whatever_method_and_header_amb_1_amb_4() {
-    for claim in ["\"2026-07-28\"", "\"2031-01-01\"", "\"v999.0.0\"", "\"\""] {
-        for method in ["tools/call", "initialize", "ping", "server/discover"] {
-            let body = request(method, claim);
+    for claim in ["2026-07-28", "2031-01-01", "v999.0.0", "2026-7-28", "x"] {
+        for method in ["tools/list", "initialize", "ping", "server/discover"] {
+            let body = request(method, &format!("\"{claim}\""));
             for header in LEGACY.iter().map(|(header, _)| header).chain(MODERN) {
-                assert_is(post(header, &body), E, None);
+                let is_same = header.first().is_some_and(|header| header.trim() == claim);
+                let fault = (!is_same).then_some(Fault::VersionMismatch);
+                assert_is(mirrored(header, method, &body), E, fault);
             }
+            assert_is(mirrored(&[claim], method, &body), E, None);
         }
-        let notification = request("notifications/progress", claim).replace("\"id\":1,", "");
-        assert_is(post(&[], &notification), E, None);
     }
+    let body = request("tools/list", "\"\"");
+    assert_is(
+        mirrored(&["2026-07-28"], "tools/list", &body),
+        E,
+        Fault::VersionMismatch,
+    );
+}
+
+#[test]
+fn amb_29_a_notification_need_not_mirror_anything_but_must_not_contradict() {
+    let claimed = request("notifications/progress", "\"2026-07-28\"").replace("\"id\":1,", "");
+    assert_is(post(&[], &claimed), E, None);
+    for body in [
+        claimed.as_str(),
+        r#"{"jsonrpc":"2.0","method":"notifications/progress"}"#,
+    ] {
+        let modern = &["2026-07-28"];
+        assert_is(post(modern, body), E, None);
+        assert_is(mirrored(modern, "notifications/progress", body), E, None);
+        let fault = Fault::HeaderMismatch("mcp-method");
+        assert_is(mirrored(modern, "notifications/cancelled", body), E, fault);
+    }
+    assert_is(post(&["2025-11-25"], &claimed), E, Fault::VersionMismatch);
 }
 
 #[test]
@@ -182,9 +221,28 @@ fn row_a_legacy_claim_is_a_session_whatever_the_header() {
             assert_is(post(header, &body), *era, None);
         }
         for header in MODERN {
-            assert_is(post(header, &body), B, None);
+            assert_is(post(header, &body), B, Fault::VersionMismatch);
         }
     }
+}
+
+#[test]
+fn ver_6_a_modern_request_without_capabilities_lacks_its_meta_whatever_its_headers() {
+    const CAPABILITIES: &str = "\"io.modelcontextprotocol/clientCapabilities\":{}";
+    let body = request("tools/list", "\"2026-07-28\"");
+    for capabilities in [
+        "\"x\":1",
+        &CAPABILITIES.replace("{}", "[]"),
+        &CAPABILITIES.replace("{}", "null"),
+    ] {
+        let body = body.replace(CAPABILITIES, capabilities);
+        for header in LEGACY.iter().map(|(header, _)| header).chain(MODERN) {
+            assert_is(post(header, &body), E, Fault::MissingMeta);
+            assert_is(mirrored(header, "tools/call", &body), E, Fault::MissingMeta);
+        }
+    }
+    let full = body.replace("{}", r#"{"sampling":{}}"#);
+    assert_is(mirrored(&["2026-07-28"], "tools/list", &full), E, None);
 }
 
 #[test]
@@ -221,7 +279,7 @@ fn row_a_notification_without_claim_is_what_its_header_says() {
     for header in MODERN {
         assert_is(post(header, NOTIFICATION), E, None);
         let body = INITIALIZE.replace("\"id\":1,", "");
-        assert_is(post(header, &body), E, None);
+        assert_is(post(header, &body), E, Fault::MissingId);
     }
 }
 
@@ -278,126 +336,5 @@ fn other_methods_and_unread_bodies_leave_only_the_header() {
         for header in MODERN {
             assert_is(with_headers(&method, header, body), E, None);
         }
-    }
-}
-
-#[test]
-fn a48_a49_a53_json_that_is_no_message_is_a_fault() {
-    for body in [
-        "null",
-        "42",
-        "\"x\"",
-        "{}",
-        r#"{"jsonrpc":"2.0"}"#,
-        r#"{"id":1,"method":"a"}"#,
-        r#"{"jsonrpc":"1.0","id":1,"method":"a"}"#,
-        r#"{"jsonrpc":"2.0","id":null,"method":"initialize"}"#,
-        r#"{"jsonrpc":"2.0","id":1.5,"method":"a"}"#,
-        r#"{"jsonrpc":"2.0","id":1,"result":1,"error":1}"#,
-    ] {
-        for (header, era) in LEGACY {
-            assert_is(post(header, body), *era, Fault::InvalidMessage);
-        }
-        let modern = post(MODERN[0], body);
-        assert_eq!(modern.fault, Some(Fault::InvalidMessage), "{body}");
-    }
-    assert_is(
-        post(MODERN[0], r#"{"jsonrpc":"2.0"}"#),
-        E,
-        Fault::InvalidMessage,
-    );
-    let body = request("a", "\"2026-07-28\"").replace(":1,", ":null,");
-    assert_is(post(&[], &body), E, Fault::InvalidMessage);
-}
-
-#[test]
-fn jrp_10_a_repeated_key_is_a_fault_in_either_era() {
-    let body = REQUEST.replace("\"id\":1", "\"id\":1,\"id\":2");
-    assert_is(post(&["2025-11-25"], &body), D, Fault::DuplicateKey("id"));
-    let claim = "\"2025-11-25\",\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\"";
-    let path = "params._meta.io.modelcontextprotocol/protocolVersion";
-    assert_is(
-        post(&[], &request("a", claim)),
-        E,
-        Fault::DuplicateKey(path),
-    );
-}
-
-#[test]
-fn amb_31_a_repeated_version_header_is_a_fault_and_counts_for_nothing() {
-    let modern = request("tools/call", "\"2026-07-28\"");
-    for header in [
-        &["2025-11-25", "2025-11-25"][..],
-        &["2025-11-25", "2026-07-28"],
-        &["2026-07-28", "2025-11-25"],
-        &["2025-11-25,2026-07-28"],
-        &["2026-07-28, 2026-07-28"],
-        &["2025-11-25", "\u{e9}"],
-    ] {
-        assert_is(post(header, REQUEST), B, Fault::DuplicateVersionHeader);
-        assert_is(post(header, NOTIFICATION), B, Fault::DuplicateVersionHeader);
-        assert_is(post(header, INITIALIZE), C, Fault::DuplicateVersionHeader);
-        assert_is(post(header, &modern), E, Fault::DuplicateVersionHeader);
-        let get = with_headers(&Method::GET, header, None);
-        assert_is(get, B, Fault::DuplicateVersionHeader);
-        assert_is(post(header, "{"), B, Fault::NotJson);
-    }
-}
-
-#[test]
-fn hdr_6_bytes_that_no_version_has_are_invalid_and_not_absent() {
-    let modern = request("tools/call", "\"2026-07-28\"");
-    for header in ["2026-07-28\u{e9}", "\u{e9}", "2025 11 25", "2025-11-25\tx"] {
-        assert_is(post(&[header], REQUEST), B, Fault::InvalidVersionHeader);
-        assert_is(post(&[header], &modern), E, Fault::InvalidVersionHeader);
-        let get = with_headers(&Method::GET, &[header], None);
-        assert_is(get, B, Fault::InvalidVersionHeader);
-    }
-}
-
-#[test]
-fn hdr_3_white_space_around_the_version_is_no_part_of_it() {
-    for header in ["2025-11-25 ", "\t2025-11-25", " 2025-11-25 \t"] {
-        assert_is(post(&[header], REQUEST), D, None);
-    }
-}
-
-#[test]
-fn every_fault_has_the_status_and_the_code_of_its_row() {
-    for (fault, status, in_session, stateless) in [
-        (
-            Fault::DuplicateVersionHeader,
-            400,
-            None,
-            Some(code::HEADER_MISMATCH),
-        ),
-        (
-            Fault::InvalidVersionHeader,
-            400,
-            None,
-            Some(code::HEADER_MISMATCH),
-        ),
-        (Fault::NotJson, 400, Some(-32700), Some(-32700)),
-        (Fault::InvalidMessage, 400, Some(-32600), Some(-32600)),
-        (Fault::DuplicateKey("id"), 400, Some(-32600), Some(-32600)),
-        (Fault::EmptyBatch, 400, Some(-32600), Some(-32600)),
-        (Fault::BatchNotAllowed, 400, Some(-32600), Some(-32600)),
-        (Fault::InitializeInBatch, 400, Some(-32600), Some(-32600)),
-        (Fault::ResponseNotAllowed, 400, Some(-32600), Some(-32600)),
-        (Fault::MissingMeta, 400, Some(-32602), Some(-32602)),
-        (
-            Fault::InitializeHeaderMismatch,
-            400,
-            Some(-32020),
-            Some(-32020),
-        ),
-        (Fault::MethodNotAllowed, 405, Some(-32600), Some(-32600)),
-    ] {
-        assert_eq!(
-            fault.status(),
-            StatusCode::from_u16(status).expect("a status")
-        );
-        assert_eq!(fault.code(B), in_session, "{fault:?}");
-        assert_eq!(fault.code(E), stateless, "{fault:?}");
     }
 }

@@ -262,7 +262,7 @@ fn other_sites_are_refused_although_they_reach_loopback_b44_b45() {
     let gateway = Gateway::start(&["--upstream", "http://127.0.0.1:9/mcp"]);
     let status = |fields: &str| {
         let answer = gateway.exchange(&format!(
-            "POST /mcp HTTP/1.1\r\n{fields}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            "GET /mcp HTTP/1.1\r\n{fields}\r\nConnection: close\r\n\r\n"
         ));
         answer.split(' ').nth(1).map(str::to_owned)
     };
@@ -274,9 +274,9 @@ fn other_sites_are_refused_although_they_reach_loopback_b44_b45() {
         ("Host: evil.example", "403"),
         ("Host: localhost.evil.example", "403"),
         ("Host: 127.0.0.1.evil.example:80", "403"),
-        ("Host: a@localhost", "403"),
-        ("Host: localhost\r\nHost: evil.example", "403"),
-        ("X-No: host", "403"),
+        ("Host: a@localhost", "400"),
+        ("Host: localhost\r\nHost: evil.example", "400"),
+        ("X-No: host", "400"),
         ("Host: localhost\r\nOrigin: http://evil.example", "403"),
         ("Host: localhost\r\nOrigin: null", "403"),
         (
@@ -286,6 +286,48 @@ fn other_sites_are_refused_although_they_reach_loopback_b44_b45() {
     ] {
         assert_eq!(status(fields).as_deref(), Some(expected), "{fields}");
     }
+}
+
+#[test]
+fn sites_and_names_that_are_listed_are_let_in() {
+    let gateway = Gateway::start(&[
+        "--upstream",
+        "http://127.0.0.1:9/mcp",
+        "--allow-host",
+        "mcp.example",
+        "--allow-host",
+        "10.0.0.7:8443",
+        "--allow-origin",
+        "https://app.example",
+        "--allow-origin",
+        "null",
+    ]);
+    let get = |path: &str, fields: &str| {
+        let answer = gateway.exchange(&format!(
+            "GET {path} HTTP/1.1\r\n{fields}\r\nConnection: close\r\n\r\n"
+        ));
+        answer.split(' ').nth(1).map(str::to_owned)
+    };
+    let own = format!("Host: {}", gateway.address);
+    for (fields, expected) in [
+        ("Host: mcp.example", "502"),
+        ("Host: 10.0.0.7:8443", "502"),
+        ("Host: localhost\r\nOrigin: https://app.example", "502"),
+        ("Host: mcp.example\r\nOrigin: null", "502"),
+        ("Host: mcp.example\r\nOrigin: http://localhost:5173", "502"),
+        (own.as_str(), "502"),
+        ("Host: 10.0.0.7", "403"),
+        ("Host: app.example", "403"),
+        ("Host: mcp.example\r\nOrigin: https://mcp.example", "403"),
+    ] {
+        assert_eq!(get("/mcp", fields).as_deref(), Some(expected), "{fields}");
+    }
+    // Health is for probes, which call it by whatever name.
+    let health = get(
+        "/healthz",
+        "Host: 10.1.2.3:80\r\nOrigin: http://evil.example",
+    );
+    assert_eq!(health.as_deref(), Some("200"));
 }
 
 #[test]
@@ -327,7 +369,14 @@ fn flags_of_layers_to_come_and_senseless_values_are_refused_by_name() {
         (&["--jwks", "keys.json"], "--jwks is not there yet"),
         (&["--rate", "5/s"], "--rate is not there yet"),
         (&["--rules", "r.json"], "--rules is not there yet"),
-        (&["--allow-origin", "https://a"], "--allow-origin is not"),
+        (
+            &["--allow-origin", "a.example"],
+            "--allow-origin a.example: an origin",
+        ),
+        (
+            &["--allow-host", "*.example"],
+            "--allow-host *.example: a host",
+        ),
         (&["--insecure-no-auth"], "--insecure-no-auth is not there"),
         (&["--admin", "127.0.0.1:9090"], "--admin is not there yet"),
         (&["--store", "redis://x"], "--store is not there yet"),

@@ -11,6 +11,7 @@ use serde_json::{Value, value::RawValue};
 use shadowcat::jsonrpc::{Claim, Envelope, Kind, RequestId, peek};
 
 const CLAIM: &str = "io.modelcontextprotocol/protocolVersion";
+const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 
 /// The keys that decide something, some that look like them, and one that is long.
 const KEYS: &[&str] = &[
@@ -27,6 +28,7 @@ const KEYS: &[&str] = &[
     "protocolVersion",
     "progressToken",
     CLAIM,
+    CAPABILITIES,
     "Method",
     "ids",
     "",
@@ -180,6 +182,11 @@ fn assert_same(ours: &Envelope<'_>, raw: &str) {
         meta.get("progressToken"),
         "{raw}"
     );
+    assert_eq!(
+        ours.client_capabilities_raw(),
+        meta.get(CAPABILITIES),
+        "{raw}"
+    );
     let asked = params.text("protocolVersion");
     let asked = asked.filter(|_| method.as_deref() == Some("initialize"));
     assert_eq!(
@@ -204,7 +211,7 @@ fn assert_same(ours: &Envelope<'_>, raw: &str) {
 
     let repeats = message.repeats(&["jsonrpc", "method", "id", "params", "result", "error"])
         || params.repeats(&["name", "uri", "taskId", "_meta", "protocolVersion"])
-        || meta.repeats(&[CLAIM, "progressToken"]);
+        || meta.repeats(&[CLAIM, CAPABILITIES, "progressToken"]);
     // Repetitions in objects that were replaced need no looking for: that was one, too.
     assert_eq!(ours.duplicate().is_some(), repeats, "{raw}");
 }
@@ -329,6 +336,7 @@ fn message() -> impl Strategy<Value = String> {
     let meta = object(vec![
         (CLAIM, value()),
         ("progressToken", value()),
+        (CAPABILITIES, json().boxed()),
         ("x", json().boxed()),
     ]);
     let params = object(vec![

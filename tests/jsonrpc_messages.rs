@@ -333,6 +333,8 @@ fn handshake_version_and_progress_token_are_read_where_they_belong() {
 #[test]
 fn jrp_10_the_last_of_several_keys_counts_and_the_first_repetition_is_told() {
     let claim = r#""io.modelcontextprotocol/protocolVersion""#;
+    // The longest key there is, with an escape.
+    let capabilities = r#""io.modelcontextprotocol/clientCapabilitie\u0073""#;
     for (body, duplicate) in [
         (
             r#"{"method":"a","id":1,"jsonrpc":"2.0","params":{}}"#.to_owned(),
@@ -376,6 +378,10 @@ fn jrp_10_the_last_of_several_keys_counts_and_the_first_repetition_is_told() {
         (
             format!(r#"{{"params":{{"_meta":{{{claim}:1,{claim}:2}}}}}}"#),
             Some("params._meta.io.modelcontextprotocol/protocolVersion"),
+        ),
+        (
+            format!(r#"{{"params":{{"_meta":{{{capabilities}:1,{capabilities}:2}}}}}}"#),
+            Some("params._meta.io.modelcontextprotocol/clientCapabilities"),
         ),
         (
             r#"{"params":{"_meta":{"progressToken":1,"progressToken":2}}}"#.to_owned(),

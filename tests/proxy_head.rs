@@ -101,7 +101,6 @@ async fn refused_connection_is_a_bad_gateway_for_each_kind_of_message() {
                 format!(r#",{{"jsonrpc":"2.0","id":2,{error}"#),
             ],
         ),
-        ("{ no JSON", vec![format!(r#"{{"jsonrpc":"2.0",{error}"#)]),
     ] {
         guarded(async {
             let (service, gauges) = stack(builder_to(&ScriptedPeer::nobody().await));

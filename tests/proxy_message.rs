@@ -17,7 +17,7 @@ use std::{
 
 use axum::{Router, routing};
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body::Body;
 use http_body_util::{BodyExt, Empty, Full};
 use mock_body::MockBody;
@@ -34,8 +34,9 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 type Inner = Request<RequestBody<MockBody>>;
 
 fn request(method: Method, body: MockBody) -> Request<MockBody> {
-    let request = Request::builder().method(method).uri("/mcp").body(body);
-    request.expect("a valid request")
+    let request = Request::builder().method(method).uri("/mcp");
+    let request = request.header(CONTENT_TYPE, "application/json");
+    request.body(body).expect("a valid request")
 }
 
 fn post(body: MockBody) -> Request<MockBody> {
@@ -87,9 +88,14 @@ fn limited() -> MessageLayer {
     MessageLayer::new().with_max_body_bytes(LIMIT)
 }
 
-/// A body of `len` bytes in frames of `frame`.
+/// A message of `len` bytes.
+fn message(len: usize) -> String {
+    format!("{CALL}{}", " ".repeat(len - CALL.len()))
+}
+
+/// A message of `len` bytes in frames of `frame`.
 fn body(len: usize, frame: usize) -> MockBody {
-    let bytes = vec![b'x'; len];
+    let bytes = message(len).into_bytes();
     let frames = bytes.chunks(frame.max(1)).map(Bytes::copy_from_slice);
     frames.fold(MockBody::new(), |body, data| body.then_yield().data(data))
 }
@@ -102,11 +108,11 @@ async fn body_up_to_the_limit_passes_and_one_byte_more_does_not() {
                 let body = body(len, frame);
                 if has_length { body.exact() } else { body }
             };
-            for len in [0, 1, LIMIT - 1, LIMIT] {
+            for len in [CALL.len(), LIMIT - 1, LIMIT] {
                 let passed = through(limited(), post(body(len))).await;
                 let bytes = passed.expect("passes").into_body().collect().await;
                 let bytes = bytes.expect("collected").to_bytes();
-                assert!(bytes == vec![b'x'; len], "{len} in frames of {frame}");
+                assert!(bytes == message(len), "{len} in frames of {frame}");
             }
             let refused = through(limited(), post(body(LIMIT + 1))).await;
             assert_refused(refused, 413, -31413);
@@ -168,15 +174,14 @@ async fn other_methods_pass_unread_and_without_a_limit() {
 
 #[tokio::test]
 async fn message_and_era_are_there_inside_and_the_bytes_are_those_that_came() {
-    let modern = r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":
+    let modern = r#"{"jsonrpc":"2.0","method":"notifications/x","params":{"_meta":
         {"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
+    let batch = format!(" \r\n[{CALL}]\t");
     let assumed = Era::Session(ProtocolVersion::V2025_03_26);
     for (text, era) in [
         (CALL, assumed),
         (modern, Era::Stateless),
-        ("{ no JSON", assumed),
-        ("", assumed),
-        ("\u{feff} \r\n[]", assumed),
+        (batch.as_str(), assumed),
     ] {
         for split in 0..=text.len() {
             let (first, second) = text.as_bytes().split_at(split);
@@ -197,12 +202,25 @@ async fn message_and_era_are_there_inside_and_the_bytes_are_those_that_came() {
 }
 
 #[tokio::test]
-async fn message_that_an_outer_layer_read_is_not_read_again() {
-    let mut request = post(MockBody::new().data("other").exact());
-    request.extensions_mut().insert(Message::new(CALL.into()));
+async fn message_that_an_outer_layer_read_is_not_read_again_but_judged() {
+    let read = |message: &'static str| {
+        let mut request = post(MockBody::new().data("other").exact());
+        request
+            .extensions_mut()
+            .insert(Message::new(message.into()));
+        let polls = request.body().polls();
+        (request, polls)
+    };
+    let (request, polls) = read(CALL);
     let seen = through(limited(), request).await.expect("passes");
     let message = seen.extensions().get::<Message>().expect("a message");
     assert_eq!(message.body(), CALL);
+    assert!(seen.extensions().get::<Era>().is_some());
+    assert_eq!(polls.get(), 0);
+
+    let (request, polls) = read("[]");
+    assert_refused(through(limited(), request).await, 400, -32600);
+    assert_eq!(polls.get(), 0);
 }
 
 #[tokio::test]
@@ -216,7 +234,8 @@ async fn readiness_is_the_inner_services_and_goes_with_the_request() {
     assert_ready_ok!(service.poll_ready());
 
     // The mock panics if it is called by whoever has not polled it ready.
-    let mut reading = tokio_test::task::spawn(service.call(post(MockBody::new().then_yield())));
+    let body = MockBody::new().then_yield().data(CALL);
+    let mut reading = tokio_test::task::spawn(service.call(post(body)));
     assert_pending!(reading.poll());
     assert!(reading.is_woken());
     assert_pending!(reading.poll(), "the inner service has not answered");
@@ -305,7 +324,8 @@ async fn stacks_in_axum_and_by_service_builder() {
         .route("/mcp", routing::post(handler))
         .layer(ServiceBuilder::new().layer(limited()));
     let call = |body: String| {
-        let request = Request::post("/mcp").body(axum::body::Body::from(body));
+        let request = Request::post("/mcp").header(CONTENT_TYPE, "application/json");
+        let request = request.body(axum::body::Body::from(body));
         router.clone().oneshot(request.expect("a valid request"))
     };
     let Ok(response) = call(CALL.to_owned()).await;
@@ -334,12 +354,43 @@ async fn refused_body_on_the_wire_is_never_a_request() {
             let front = Front::start(stack).await;
             let mut client = front.connect().await;
             client
-                .write(format!("POST /mcp HTTP/1.1\r\nHost: f\r\n{framing}"))
+                .write(format!(
+                    "POST /mcp HTTP/1.1\r\nHost: f\r\nContent-Type: application/json\r\n{framing}"
+                ))
                 .await;
             let response = client.read_message().await;
             assert_eq!(response.start_line(), "HTTP/1.1 413 Payload Too Large");
             // A client that reused the connection would lose its next request.
             assert_eq!(response.fields("connection"), ["close"]);
+            client.finish().await;
+            assert_eq!(client.closed().await, b"", "no second answer");
+            settle().await;
+            assert_eq!(peer.connections().await, 0);
+        })
+        .await;
+    }
+}
+
+/// Nor is a body that was not read at all (A21, B47).
+#[tokio::test]
+async fn body_of_another_type_on_the_wire_is_never_a_request() {
+    let smuggled = "POST /mcp HTTP/1.1\r\nHost: f\r\nContent-Length: 2\r\n\r\n{}";
+    for padding in [0, LIMIT, 1_000_000] {
+        guarded(async {
+            let body = format!("{smuggled}{}", " ".repeat(padding));
+            let mut peer = ScriptedPeer::bind().await;
+            let front = Front::start(limited().layer(builder(&peer).build())).await;
+            let mut client = front.connect().await;
+            client
+                .write(format!(
+                    "POST /mcp HTTP/1.1\r\nHost: f\r\nContent-Type: text/plain\r\n\
+                     Content-Length: {}\r\n\r\n{body}",
+                    body.len()
+                ))
+                .await;
+            let response = client.read_message().await;
+            let refused = "HTTP/1.1 415 Unsupported Media Type";
+            assert_eq!(response.start_line(), refused);
             client.finish().await;
             assert_eq!(client.closed().await, b"", "no second answer");
             settle().await;

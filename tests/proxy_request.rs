@@ -137,9 +137,18 @@ fn noise(len: usize) -> Bytes {
     (0..len).map(|_| next()).collect()
 }
 
+/// A message of `len` bytes, or little more.
+fn message(len: usize) -> Bytes {
+    const OPEN: &str = r#"{ "jsonrpc":"2.0", "id":1, "method":"a/b", "params":{"é":""#;
+    let noise = noise(len.saturating_sub(OPEN.len() + 3));
+    let noise = noise.iter().map(|byte| char::from(b'a' + byte % 26));
+    [OPEN, &noise.collect::<String>(), "\"}}"].concat().into()
+}
+
 fn chunks(body: &[u8], size: usize) -> Vec<u8> {
-    let mut request =
-        b"POST /mcp HTTP/1.1\r\nHost: f\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    let mut request = b"POST /mcp HTTP/1.1\r\nHost: f\r\nContent-Type: application/json\r\n\
+        Transfer-Encoding: chunked\r\n\r\n"
+        .to_vec();
     for chunk in body.chunks(size) {
         request.extend_from_slice(format!("{:x};ext=1\r\n", chunk.len()).as_bytes());
         request.extend_from_slice(chunk);
@@ -151,7 +160,8 @@ fn chunks(body: &[u8], size: usize) -> Vec<u8> {
 
 fn with_length(body: &[u8]) -> Vec<u8> {
     let head = format!(
-        "POST /mcp HTTP/1.1\r\nHost: f\r\nContent-Length: {}\r\n\r\n",
+        "POST /mcp HTTP/1.1\r\nHost: f\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n",
         body.len()
     );
     [head.as_bytes(), body].concat()
@@ -160,17 +170,23 @@ fn with_length(body: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn body_reaches_the_upstream_byte_for_byte() {
     for len in [0, 1, 100, 8191, 65_537, 1_000_003] {
-        let body = noise(len);
-        for request in [
-            with_length(&body),
-            chunks(&body, 7.max(len / 100)),
-            chunks(&body, 65_536),
+        for (body, is_read) in [
+            (noise(len), false),
+            (message(len), false),
+            (message(len), true),
         ] {
-            guarded(async {
-                let mut peer = ScriptedPeer::bind().await;
-                let streaming = streaming(&peer).await;
-                let reading = reading(&peer).await;
-                for front in [&streaming, &reading] {
+            for request in [
+                with_length(&body),
+                chunks(&body, 7.max(len / 100)),
+                chunks(&body, 65_536),
+            ] {
+                guarded(async {
+                    let mut peer = ScriptedPeer::bind().await;
+                    let front = if is_read {
+                        reading(&peer).await
+                    } else {
+                        streaming(&peer).await
+                    };
                     let mut client = front.connect().await;
                     let mut upstream = None;
                     let received = async { serve(upstream.insert(peer.accept().await)).await };
@@ -178,9 +194,9 @@ async fn body_reaches_the_upstream_byte_for_byte() {
                     assert!(received.body == body, "{len} bytes changed");
                     assert_eq!(received.trailers, "", "A19");
                     assert_eq!(client.read_message().await.text(), "ok");
-                }
-            })
-            .await;
+                })
+                .await;
+            }
         }
     }
 }
@@ -235,7 +251,9 @@ async fn length_beside_chunks_does_not_reach_the_upstream() {
 async fn transfer_coding_other_than_chunks_is_refused() {
     for coding in ["gzip, chunked", "gzip\r\nTransfer-Encoding: chunked"] {
         let response = refused(format!(
-            "POST /mcp HTTP/1.1\r\nHost: f\r\nTransfer-Encoding: {coding}\r\n\r\n0\r\n\r\n"
+            "POST /mcp HTTP/1.1\r\nHost: f\r\nContent-Type: application/json\r\n\
+             Transfer-Encoding: {coding}\r\n\r\n{:x}\r\n{CALL}\r\n0\r\n\r\n",
+            CALL.len()
         ))
         .await;
         assert_eq!(response.start_line(), "HTTP/1.1 501 Not Implemented");
@@ -247,7 +265,7 @@ async fn connection_field_that_names_what_is_judged_is_refused_a14() {
     for name in ["Authorization", "mcp-session-id", "X-Forwarded-For", "Host"] {
         let response = refused(format!(
             "POST /mcp HTTP/1.1\r\nHost: f\r\nConnection: close, {name}\r\n\
-             Content-Length: {}\r\n\r\n{CALL}",
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{CALL}",
             CALL.len()
         ))
         .await;
@@ -299,14 +317,15 @@ async fn expectation_is_met_here_and_goes_no_further() {
         let front = reading(&peer).await;
         let mut client = front.connect().await;
         client
-            .write(
+            .write(format!(
                 "POST /mcp HTTP/1.1\r\nHost: f\r\nExpect: 100-continue\r\n\
-                 Content-Length: 2\r\n\r\n",
-            )
+                 Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+                CALL.len()
+            ))
             .await;
         assert_eq!(client.read_head().await, "HTTP/1.1 100 Continue");
         assert_eq!(peer.connections().await, 0);
-        client.write("{}").await;
+        client.write(CALL).await;
         let received = serve(&mut peer.accept().await).await;
         assert_eq!(received.fields("expect"), [""; 0]);
         assert_eq!(client.read_message().await.text(), "ok");

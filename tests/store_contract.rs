@@ -6,7 +6,8 @@ use bytes::Bytes;
 use shadowcat::{
     sse::StreamKey,
     store::{
-        End, EventStore, EventWriter, MemoryStore, Owner, StoreErrorKind, contract,
+        End, EventStore, EventWriter, MemorySessionStore, MemoryStore, Owner, StoreErrorKind,
+        contract,
         erased::ErasedStore,
         faulty::{FaultyStore, Moment, Operation},
     },
@@ -19,7 +20,7 @@ fn bounded() -> MemoryStore {
         .with_max_bytes(300)
 }
 
-fn slow<T: EventStore>(store: T, polls: u32) -> FaultyStore<T> {
+fn slow<T>(store: T, polls: u32) -> FaultyStore<T> {
     let store = FaultyStore::new(store);
     store.faults().slow_down(polls);
     store
@@ -64,6 +65,20 @@ async fn slow_keeps_the_contract() {
 #[tokio::test]
 async fn slow_and_erased_keeps_the_contract() {
     contract::run(|| ErasedStore::new(slow(MemoryStore::new(), 1))).await;
+}
+
+#[tokio::test]
+async fn sessions_in_memory_keep_the_contract() {
+    contract::run_sessions(MemorySessionStore::new).await;
+    let store = MemorySessionStore::new().with_idle_timeout(None);
+    contract::run_sessions(|| store.clone()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_sessions_keep_the_contract() {
+    for polls in 0..3 {
+        contract::run_sessions(|| slow(MemorySessionStore::new(), polls)).await;
+    }
 }
 
 #[tokio::test]

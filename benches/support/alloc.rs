@@ -3,6 +3,9 @@
 //! The lints forbid unsafe code, and an allocator needs some: `stats_alloc` brings it. It costs each
 //! allocation a few nanoseconds, which count against what is measured.
 
+// Each benchmark uses some of it.
+#![allow(dead_code)]
+
 use std::alloc::System;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::Uri;
 use shadowcat::message::MessageLayer;
+use shadowcat::origin::OriginLayer;
 use shadowcat::proxy::ReverseProxy;
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
@@ -25,7 +26,12 @@ const OPTIONS: serve::Options = serve::Options {
 
 /// Serves the gateway on `listener` in front of `upstream`.
 pub(crate) async fn replaying(listener: TcpListener, upstream: Uri) -> Result<()> {
-    let (mcp, _) = stack::mcp(&upstream, stack::Window::DEFAULT, OPTIONS.keep_alive)?;
+    let (mcp, _) = stack::mcp(
+        &upstream,
+        OriginLayer::loopback(),
+        stack::Window::DEFAULT,
+        OPTIONS.keep_alive,
+    )?;
     let routes = stack::Routes::new(mcp);
     Ok(serve::serve(listener, routes, OPTIONS, future::pending()).await?)
 }
@@ -36,6 +42,7 @@ pub(crate) async fn proxying(listener: TcpListener, upstream: Uri) -> Result<()>
         .with_tcp_keep_alive(OPTIONS.keep_alive)
         .build();
     let mcp = ServiceBuilder::new()
+        .layer(OriginLayer::loopback())
         .layer(MessageLayer::new())
         .service(proxy);
     let routes = stack::Routes::new(mcp);

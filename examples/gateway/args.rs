@@ -11,6 +11,7 @@ use std::{
 
 use clap::Parser;
 use http::Uri;
+use shadowcat::origin::OriginLayer;
 
 use super::stack;
 
@@ -25,6 +26,15 @@ pub(crate) struct Args {
     /// MCP endpoint to proxy to [default: a demo server in this process]
     #[arg(long, value_name = "URL")]
     pub(crate) upstream: Vec<Uri>,
+
+    /// A web origin whose pages may use the server, next to loopback ones
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+
+    /// A host, with or without a port, that requests may name, next to loopback ones and the address
+    /// listened on
+    #[arg(long, value_name = "HOST")]
+    allow_host: Vec<String>,
 
     /// Where events and sessions are kept
     #[arg(long, value_name = "memory", default_value = "memory")]
@@ -87,10 +97,6 @@ struct Later {
     #[arg(long, hide = true)]
     rules: Option<String>,
     #[arg(long, hide = true)]
-    allow_origin: Vec<String>,
-    #[arg(long, hide = true)]
-    allow_host: Vec<String>,
-    #[arg(long, hide = true)]
     insecure_no_auth: bool,
     #[arg(long, hide = true)]
     admin_token: Option<String>,
@@ -106,6 +112,26 @@ impl Args {
         }
     }
 
+    /// Who is let in, if the gateway listens on `address`.
+    pub(crate) fn origin(&self, address: SocketAddr) -> Result<OriginLayer, String> {
+        let mut layer = OriginLayer::loopback();
+        // The address that stands for all of a machine's is none to ask for; browsers take it for
+        // loopback, past what keeps other sites away from that.
+        if !address.ip().is_unspecified() {
+            let host = address.to_string();
+            layer = layer.add_host(&host).map_err(|error| error.to_string())?;
+        }
+        for host in &self.allow_host {
+            let added = layer.add_host(host);
+            layer = added.map_err(|error| format!("--allow-host {host}: {error}"))?;
+        }
+        for origin in &self.allow_origin {
+            let added = layer.add_origin(origin);
+            layer = added.map_err(|error| format!("--allow-origin {origin}: {error}"))?;
+        }
+        Ok(layer)
+    }
+
     /// What this gateway cannot do yet, or must not do.
     pub(crate) fn check(&self) -> Result<(), String> {
         let Later {
@@ -117,8 +143,6 @@ impl Args {
             burst,
             max_streams,
             rules,
-            allow_origin,
-            allow_host,
             insecure_no_auth,
             admin_token,
         } = &self.later;
@@ -131,8 +155,6 @@ impl Args {
             ("--burst", burst.is_some(), "rate limit"),
             ("--max-streams", max_streams.is_some(), "rate limit"),
             ("--rules", rules.is_some(), "interceptor"),
-            ("--allow-origin", !allow_origin.is_empty(), "origin"),
-            ("--allow-host", !allow_host.is_empty(), "origin"),
             ("--insecure-no-auth", *insecure_no_auth, "auth"),
             ("--admin-token", admin_token.is_some(), "admin"),
             ("--admin", self.admin != "off", "admin"),
@@ -154,7 +176,8 @@ impl Args {
                 self.listen
             ));
         }
-        Ok(())
+        // Said before an address is taken.
+        self.origin(self.listen).map(drop)
     }
 }
 

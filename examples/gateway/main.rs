@@ -74,7 +74,8 @@ async fn run(args: &Args) -> Result<()> {
             (url.parse::<Uri>()?, Some((demo, stop)))
         }
     };
-    let (mcp, streams) = stack::mcp(&upstream, args.window(), args.keep_alive)
+    let origin = args.origin(addr)?;
+    let (mcp, streams) = stack::mcp(&upstream, origin, args.window(), args.keep_alive)
         .map_err(|error| format!("--upstream {upstream}: {error}"))?;
 
     say(&format!("listening on http://{addr}/mcp"));

@@ -2,7 +2,6 @@
 
 use std::{
     future::Future,
-    net::{Ipv4Addr, Ipv6Addr},
     num::NonZeroUsize,
     pin::Pin,
     task::{Context, Poll},
@@ -11,22 +10,30 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
-    header::{ALLOW, CONTENT_TYPE, HOST, ORIGIN},
+    HeaderValue, Method, Request, Response, StatusCode, Uri,
+    header::{ALLOW, CONTENT_TYPE},
 };
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use shadowcat::{
     body::{RequestBody, ResponseBody},
     message::{MessageLayer, ReadMessage},
+    origin::{CheckOrigin, OriginLayer},
     proxy::{ReverseProxy, UpstreamUrlError},
     replay::{Replay, ReplayHandle, ReplayLayer},
-    store::{MemoryStore, erased::ErasedStore},
+    session::{BindSession, SessionLayer},
+    store::{MemorySessionStore, MemoryStore, erased::ErasedStore},
 };
 use tower::{Service, ServiceBuilder};
 
 /// The stack of `/mcp`, outermost layer first.
-pub(crate) type Mcp = ReadMessage<Replay<ReverseProxy<RequestBody<Incoming>>, Store>>;
+pub(crate) type Mcp = CheckOrigin<ReadMessage<BindSession<Resumable, Sessions>>>;
+
+/// The upstream, with streams that can be resumed.
+type Resumable = Replay<ReverseProxy<RequestBody<Incoming>>, Store>;
+
+/// Where sessions are kept.
+pub(crate) type Sessions = MemorySessionStore;
 
 /// Where events are kept: chosen at run time.
 pub(crate) type Store = ErasedStore;
@@ -64,6 +71,7 @@ impl Window {
 /// The stack in front of `upstream`, and what ends its streams.
 pub(crate) fn mcp(
     upstream: &Uri,
+    origin: OriginLayer,
     window: Window,
     keep_alive: Duration,
 ) -> Result<(Mcp, ReplayHandle), UpstreamUrlError> {
@@ -75,8 +83,14 @@ pub(crate) fn mcp(
         .with_keep_alive(Some(keep_alive));
     let streams = replay.handle();
     let mcp = ServiceBuilder::new()
+        // A page in a browser on this machine reaches loopback too, and the upstream cannot tell,
+        // because it sees its own name as the `Host`.
+        .layer(origin)
         // Reads each body once, with a limit and a deadline, for all layers inside.
         .layer(MessageLayer::new())
+        // Gives clients session ids of our own. Nobody is known here, so possession of one is all:
+        // the gateway listens on loopback only.
+        .layer(SessionLayer::new(Sessions::new()).allow_anonymous())
         // Makes the upstream's event streams resumable, which it need not know of.
         .layer(replay)
         .service(proxy);
@@ -115,11 +129,8 @@ where
                 "/mcp",
                 &Method::POST | &Method::GET | &Method::DELETE | &Method::HEAD | &Method::OPTIONS,
             ) => {
-                if is_local(request.headers()) {
-                    let call = self.mcp.call(request);
-                    return RouteFuture::Mcp { call };
-                }
-                (StatusCode::FORBIDDEN, None)
+                let call = self.mcp.call(request);
+                return RouteFuture::Mcp { call };
             }
             ("/mcp", _) => (StatusCode::METHOD_NOT_ALLOWED, Some("GET, POST, DELETE")),
             ("/healthz", &Method::GET | &Method::HEAD) => (StatusCode::OK, None),
@@ -138,50 +149,6 @@ where
             response: Some(response),
         }
     }
-}
-
-/// Whether the request means this machine, and comes from no other site (ORG-4).
-///
-/// The gateway listens on loopback only, but a page in a browser on this machine reaches that too,
-/// under a name of its own ("DNS rebinding"); and the upstream cannot tell, because it sees its
-/// own name as the `Host`.
-fn is_local(headers: &HeaderMap) -> bool {
-    let mut has_host = false;
-    for (name, value) in headers {
-        let is_local = if *name == HOST {
-            !std::mem::replace(&mut has_host, true) && value.to_str().is_ok_and(is_loopback)
-        } else if *name == ORIGIN {
-            let origin = value.to_str().unwrap_or_default();
-            let host = origin.strip_prefix("http://");
-            host.or(origin.strip_prefix("https://"))
-                .is_some_and(is_loopback)
-        } else {
-            true
-        };
-        if !is_local {
-            return false;
-        }
-    }
-    has_host
-}
-
-/// Whether `host`, with or without a port, is a name or an address of this machine.
-fn is_loopback(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let name = name.strip_suffix('.').unwrap_or(name);
-    if let Some(address) = name
-        .strip_prefix('[')
-        .and_then(|name| name.strip_suffix(']'))
-    {
-        return address.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_loopback());
-    }
-    // The usual ones first: nearly every request has one of these.
-    name == "127.0.0.1"
-        || name.eq_ignore_ascii_case("localhost")
-        || name.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 pin_project! {

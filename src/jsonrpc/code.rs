@@ -22,10 +22,16 @@ pub const MISSING_CLIENT_CAPABILITY: i32 = -32021;
 /// The request's protocol version is not spoken here (2026-07-28).
 pub const UNSUPPORTED_PROTOCOL_VERSION: i32 = -32022;
 
+/// The session is not there, has ended, or is somebody else's.
+pub const SESSION_NOT_FOUND: i32 = from_status(404);
 /// The request took too long to arrive.
 pub const REQUEST_TIMEOUT: i32 = from_status(408);
+/// The caller may not do this, or not from there.
+pub const FORBIDDEN: i32 = from_status(403);
 /// The body is over the limit.
 pub const PAYLOAD_TOO_LARGE: i32 = from_status(413);
+/// The body is of a type, or in a coding, that is not read.
+pub const UNSUPPORTED_MEDIA_TYPE: i32 = from_status(415);
 /// The caller is over its quota.
 pub const TOO_MANY_REQUESTS: i32 = from_status(429);
 /// The cursor is not one of a stream that the caller may resume, or is no longer kept.

@@ -49,6 +49,7 @@ impl<'a> Envelope<'a> {
 
     /// What kind of message this is.
     #[must_use]
+    #[inline]
     pub const fn kind(&self) -> Kind {
         self.spans.kind()
     }
@@ -57,6 +58,16 @@ impl<'a> Envelope<'a> {
     #[must_use]
     pub fn id(&self) -> Option<RequestId> {
         self.id_raw().map(RequestId::from_valid)
+    }
+
+    /// Whether the ids of both are valid, and the same for any peer.
+    pub(crate) fn has_id_of(&self, other: &Self) -> bool {
+        let id = |one: &Self| one.spans.field(Field::Id, one.body);
+        let (Some(ours), Some(theirs)) = (id(self), id(other)) else {
+            return false;
+        };
+        ours == theirs
+            || text::content(ours).is_some_and(|ours| text::content(theirs) == Some(ours))
     }
 
     /// The JSON text of the id, if there is a valid one.
@@ -75,12 +86,41 @@ impl<'a> Envelope<'a> {
     /// resource or task that it is about. `None` also if it is no string.
     #[must_use]
     pub fn name(&self) -> Option<Cow<'a, str>> {
-        self.text(match self.method()?.as_ref() {
-            "tools/call" | "prompts/get" => Field::Name,
-            "resources/read" => Field::Uri,
-            "tasks/get" | "tasks/update" | "tasks/cancel" => Field::TaskId,
-            _ => return None,
-        })
+        self.text(name_field(&self.method_bytes()?)?)
+    }
+
+    /// The JSON text of what [`name`](Self::name) reads for that method, of whatever type it is:
+    /// empty if it is not there, `None` if the method has none.
+    #[inline]
+    pub(crate) fn name_raw(&self, method: &[u8]) -> Option<&'a [u8]> {
+        let field = name_field(method)?;
+        Some(self.spans.field(field, self.body).unwrap_or_default())
+    }
+
+    /// [`method`](Self::method), to be compared.
+    #[inline]
+    pub(crate) fn method_bytes(&self) -> Option<Cow<'a, [u8]>> {
+        Self::bytes(self.spans.field(Field::Method, self.body)?)
+    }
+
+    /// Whether there is a [`claim`](Self::claim), and what it says if it is a string.
+    #[inline]
+    pub(crate) fn claim_bytes(&self) -> (bool, Option<Cow<'a, [u8]>>) {
+        let raw = self.spans.field(Field::Claim, self.body);
+        (self.spans.has(Field::Claim), raw.and_then(Self::bytes))
+    }
+
+    /// What a string says, given as JSON text; `None` for what is no string.
+    #[inline]
+    pub(crate) fn bytes(raw: &[u8]) -> Option<Cow<'_, [u8]>> {
+        text::content_bytes(raw)
+    }
+
+    /// The length of the id's JSON text; 0 if there is no valid one.
+    #[inline]
+    pub(crate) fn id_len(&self) -> usize {
+        let id = self.spans.field(Field::Id, self.body);
+        id.map_or(0, <[u8]>::len)
     }
 
     /// The protocol version that the message itself claims to follow.
@@ -91,6 +131,20 @@ impl<'a> Envelope<'a> {
         }
         self.text(Field::Claim)
             .map_or(Claim::NotAString, Claim::Version)
+    }
+
+    /// The JSON text of `params._meta["io.modelcontextprotocol/clientCapabilities"]`, of whatever
+    /// type it is.
+    #[must_use]
+    pub fn client_capabilities_raw(&self) -> Option<&'a str> {
+        self.raw_text(Field::Capabilities)
+    }
+
+    /// Whether the client capabilities are there, and an object.
+    #[inline]
+    pub(crate) fn has_client_capabilities(&self) -> bool {
+        let capabilities = self.spans.field(Field::Capabilities, self.body);
+        capabilities.is_some_and(|text| text.starts_with(b"{"))
     }
 
     /// The protocol version that an `initialize` asks for.
@@ -110,6 +164,7 @@ impl<'a> Envelope<'a> {
 
     /// Whether the message says that it is JSON-RPC 2.0.
     #[must_use]
+    #[inline]
     pub fn is_jsonrpc_2(&self) -> bool {
         match self.spans.field(Field::JsonRpc, self.body) {
             Some(br#""2.0""#) => true,
@@ -124,6 +179,7 @@ impl<'a> Envelope<'a> {
     /// Only keys count that this type reads something by, in `params` and `_meta` whatever the
     /// method is.
     #[must_use]
+    #[inline]
     pub fn duplicate(&self) -> Option<&'static str> {
         self.spans.duplicate()
     }
@@ -141,6 +197,17 @@ impl<'a> Envelope<'a> {
     fn raw_text(&self, field: Field) -> Option<&'a str> {
         std::str::from_utf8(self.spans.field(field, self.body)?).ok()
     }
+}
+
+/// Where the name is of a request with that method.
+#[inline]
+fn name_field(method: &[u8]) -> Option<Field> {
+    Some(match method {
+        b"tools/call" | b"prompts/get" => Field::Name,
+        b"resources/read" => Field::Uri,
+        b"tasks/get" | b"tasks/update" | b"tasks/cancel" => Field::TaskId,
+        _ => return None,
+    })
 }
 
 impl fmt::Debug for Envelope<'_> {

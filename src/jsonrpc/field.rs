@@ -12,6 +12,7 @@ pub(super) enum Field {
     TaskId,
     ProtocolVersion,
     Claim,
+    Capabilities,
     ProgressToken,
     // Of these it only matters whether they are there.
     Params,
@@ -32,11 +33,12 @@ impl Field {
         Self::Meta,
         Self::ProtocolVersion,
         Self::Claim,
+        Self::Capabilities,
         Self::ProgressToken,
     ];
 
     /// Everything that lies in `params._meta`.
-    pub(super) const IN_META: &[Self] = &[Self::Claim, Self::ProgressToken];
+    pub(super) const IN_META: &[Self] = &[Self::Claim, Self::Capabilities, Self::ProgressToken];
 
     /// The message's key that `text` begins with, up to and including its closing quote.
     #[inline(always)]
@@ -72,13 +74,20 @@ impl Field {
     /// The key of `params._meta` that `text` begins with.
     #[inline(always)]
     pub(super) fn in_meta(text: &[u8]) -> Option<(Self, usize)> {
-        find(
-            text,
+        const PREFIX: &[u8] = b"io.modelcontextprotocol/";
+
+        // Two comparisons of a few words, where the whole keys would be calls.
+        let Some(name) = text.strip_prefix(PREFIX) else {
+            return find(text, &[(b"progressToken\"", Self::ProgressToken)]);
+        };
+        let (field, len) = find(
+            name,
             &[
-                (b"progressToken\"", Self::ProgressToken),
-                (b"io.modelcontextprotocol/protocolVersion\"", Self::Claim),
+                (b"protocolVersion\"", Self::Claim),
+                (b"clientCapabilities\"", Self::Capabilities),
             ],
-        )
+        )?;
+        Some((field, PREFIX.len() + len))
     }
 
     #[inline]
@@ -101,6 +110,7 @@ impl Field {
             Self::Meta => "params._meta",
             Self::ProtocolVersion => "params.protocolVersion",
             Self::Claim => "params._meta.io.modelcontextprotocol/protocolVersion",
+            Self::Capabilities => "params._meta.io.modelcontextprotocol/clientCapabilities",
             Self::ProgressToken => "params._meta.progressToken",
         }
     }

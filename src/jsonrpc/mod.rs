@@ -42,6 +42,8 @@
 mod envelope;
 mod error;
 mod field;
+#[cfg(feature = "session")]
+mod handshake;
 mod id;
 mod lexer;
 mod peek;
@@ -54,6 +56,8 @@ mod text;
 
 pub mod code;
 
+#[cfg(feature = "session")]
+pub(crate) use self::handshake::Handshake;
 #[cfg(feature = "replay")]
 pub(crate) use self::response::{may_be_response, response_ids};
 pub(crate) use self::shape::Shape;

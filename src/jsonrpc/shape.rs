@@ -85,13 +85,16 @@ impl Shape {
             return Err(PeekError::new(PeekErrorKind::Utf8, error.valid_up_to()));
         }
         let mut lexer = Lexer::new(body, limits.max_depth);
-        let shape = if lexer.next() == Some(b'[') {
-            Self::Batch(batch(&mut lexer, body, limits.max_messages)?)
-        } else {
-            Self::Single(element(&mut lexer, body, 0)?)
-        };
+        if lexer.next() == Some(b'[') {
+            let all = batch(&mut lexer, body, limits.max_messages)?;
+            lexer.end()?;
+            return Ok(Self::Batch(all));
+        }
+        // Written where it is, because to move it costs as much as to read a word or two.
+        let mut spans = Spans::new();
+        element(&mut lexer, body, 0, &mut spans)?;
         lexer.end()?;
-        Ok(shape)
+        Ok(Self::Single(spans))
     }
 
     /// Looks at `body`, which has to be the one that was scanned, through this shape.
@@ -109,7 +112,9 @@ fn batch(lexer: &mut Lexer<'_>, body: &[u8], max: usize) -> Result<Arc<[Spans]>,
                 let offset = lexer.offset();
                 return Err(PeekError::new(PeekErrorKind::TooManyMessages, offset));
             }
-            messages.push(element(lexer, body, 1)?);
+            let mut spans = Spans::new();
+            element(lexer, body, 1, &mut spans)?;
+            messages.push(spans);
             if lexer.take(b',') {
                 continue;
             }
@@ -122,25 +127,29 @@ fn batch(lexer: &mut Lexer<'_>, body: &[u8], max: usize) -> Result<Arc<[Spans]>,
 
 /// One message, or whatever stands in its place.
 #[inline]
-fn element(lexer: &mut Lexer<'_>, body: &[u8], depth: usize) -> Result<Spans, PeekError> {
-    let mut spans = Spans::new();
+fn element(
+    lexer: &mut Lexer<'_>,
+    body: &[u8],
+    depth: usize,
+    spans: &mut Spans,
+) -> Result<(), PeekError> {
     if lexer.next() != Some(b'{') {
         spans.whole = lexer.skip(depth)?;
-        return Ok(spans);
+        return Ok(());
     }
     spans.whole = lexer.object(depth, Field::in_message, |lexer, field| {
         spans.note(field);
         if field == Some(Field::Params) {
             spans.forget(Field::IN_PARAMS);
             if lexer.next() == Some(b'{') {
-                return params(lexer, depth + 1, &mut spans);
+                return params(lexer, depth + 1, spans);
             }
         }
         spans.set(field, lexer.skip(depth + 1)?);
         Ok(())
     })?;
     spans.judge(body);
-    Ok(spans)
+    Ok(())
 }
 
 #[inline]
@@ -248,10 +257,12 @@ impl Spans {
         self.whole.of(body).unwrap_or_default()
     }
 
+    #[inline]
     pub(super) const fn kind(&self) -> Kind {
         self.kind
     }
 
+    #[inline]
     pub(super) fn duplicate(&self) -> Option<&'static str> {
         self.duplicate.map(Field::path)
     }

@@ -24,11 +24,13 @@ impl Span {
         }
     }
 
+    #[inline]
     pub(super) const fn is_empty(self) -> bool {
         self.start == self.end
     }
 
     /// The bytes, if there are any.
+    #[inline]
     pub(super) fn of(self, body: &[u8]) -> Option<&[u8]> {
         if self.is_empty() {
             return None;

@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use super::peek_error::PeekError;
 
 /// Room for the longest key that anybody looks for, and its closing quote.
-pub(super) const LONGEST_KEY: usize = 41;
+pub(super) const LONGEST_KEY: usize = 43;
 
 const fn repeat(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
@@ -45,13 +45,16 @@ fn first_special(text: &[u8], at: usize) -> Option<usize> {
 fn find_special_far(text: &[u8], mut at: usize) -> usize {
     // Without an early exit from the block, which is what lets it become vector instructions.
     while let Some(block) = text.get(at..).and_then(<[u8]>::first_chunk::<64>) {
-        if block
-            .iter()
-            .fold(false, |any, &byte| any | is_special(byte))
-        {
+        if has_special(block) {
             break;
         }
         at += 64;
+    }
+    while let Some(block) = text.get(at..).and_then(<[u8]>::first_chunk::<16>) {
+        if has_special(block) {
+            break;
+        }
+        at += 16;
     }
     while let Some(found) = first_special(text, at) {
         at += found;
@@ -63,6 +66,12 @@ fn find_special_far(text: &[u8], mut at: usize) -> usize {
         at += 1;
     }
     at
+}
+
+#[inline(always)]
+fn has_special<const N: usize>(block: &[u8; N]) -> bool {
+    let either = |any, &byte| any | is_special(byte);
+    block.iter().fold(false, either)
 }
 
 #[inline(always)]
@@ -139,12 +148,22 @@ pub(super) fn unescape_key<'a>(key: &[u8], plain: &'a mut [u8; LONGEST_KEY]) -> 
     plain.get(..=len).unwrap_or_default()
 }
 
-/// The content of a string given as JSON text, borrowed unless it has escapes; `None` for what is
-/// no string.
+/// The content of a string given as valid JSON text, borrowed unless it has escapes; `None` for
+/// what is no string.
 pub(super) fn content(raw: &[u8]) -> Option<Cow<'_, str>> {
-    let inner = raw.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    if find_special(inner, 0) == inner.len() {
-        return std::str::from_utf8(inner).ok().map(Cow::Borrowed);
+    match content_bytes(raw)? {
+        Cow::Borrowed(text) => std::str::from_utf8(text).ok().map(Cow::Borrowed),
+        Cow::Owned(text) => String::from_utf8(text).ok().map(Cow::Owned),
     }
-    serde_json::from_slice(raw).ok().map(Cow::Owned)
+}
+
+/// The same, for who compares it and does not need to know that it is UTF-8 once more.
+#[inline]
+pub(super) fn content_bytes(raw: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let inner = raw.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    if !inner.contains(&b'\\') {
+        return Some(Cow::Borrowed(inner));
+    }
+    let text: String = serde_json::from_slice(raw).ok()?;
+    Some(Cow::Owned(text.into_bytes()))
 }

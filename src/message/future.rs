@@ -11,15 +11,20 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{arrival::Arrival, note};
+use super::{
+    Message,
+    admit::{Refused, admit},
+    arrival::Arrival,
+    policy::Policy,
+};
 use crate::{
     body::{RequestBody, ResponseBody},
-    refusal::{Recipient, Refusal},
+    refusal::Recipient,
 };
 
 pin_project! {
-    /// The response of a [`ReadMessage`](super::ReadMessage): reads the body, calls the inner
-    /// service, waits for its answer.
+    /// The response of a [`ReadMessage`](super::ReadMessage): reads the body, judges it, calls the
+    /// inner service, waits for its answer.
     ///
     /// Dropped while it reads, it has not called the inner service.
     #[must_use = "futures do nothing unless polled"]
@@ -43,7 +48,7 @@ pin_project! {
             call: F,
         },
         Refused {
-            refusal: Option<Refusal>,
+            refused: Option<Refused>,
         },
     }
 }
@@ -52,6 +57,7 @@ pin_project! {
 pub(super) struct Reading<S> {
     pub(super) parts: request::Parts,
     pub(super) service: S,
+    pub(super) policy: Policy,
 }
 
 impl<S, B, F> ResponseFuture<S, B, F> {
@@ -70,10 +76,10 @@ impl<S, B, F> ResponseFuture<S, B, F> {
         }
     }
 
-    pub(super) const fn refused(refusal: Refusal) -> Self {
+    pub(super) const fn refused(refused: Refused) -> Self {
         Self {
             state: State::Refused {
-                refusal: Some(refusal),
+                refused: Some(refused),
             },
         }
     }
@@ -93,21 +99,21 @@ where
                 StateProj::Reading { next, arrival } => {
                     let read = ready!(arrival.poll(cx));
                     let next = next.take().expect("polled after completion");
-                    state.set(match read {
-                        Ok(body) => State::Calling {
-                            call: next.call(body),
-                        },
-                        Err(refusal) => State::Refused {
-                            refusal: Some(refusal),
+                    // No message was read of a body that did not arrive.
+                    let read = read.map_err(|refusal| Box::new((refusal, Recipient::default())));
+                    state.set(match read.and_then(|body| next.call(body)) {
+                        Ok(call) => State::Calling { call },
+                        Err(refused) => State::Refused {
+                            refused: Some(refused),
                         },
                     });
                 }
                 StateProj::Calling { call } => {
                     return call.poll(cx).map_ok(|r| r.map(ResponseBody::inner));
                 }
-                StateProj::Refused { refusal } => {
-                    let refusal = refusal.take().expect("polled after completion");
-                    return Poll::Ready(Ok(refusal.into_response(&Recipient::default())));
+                StateProj::Refused { refused } => {
+                    let (refusal, recipient) = *refused.take().expect("polled after completion");
+                    return Poll::Ready(Ok(refusal.into_response(&recipient)));
                 }
             }
         }
@@ -115,17 +121,21 @@ where
 }
 
 impl<S> Reading<S> {
-    /// Adds the facts and calls the inner service with the bytes that came.
-    fn call<B>(self, body: Bytes) -> S::Future
+    /// Adds the facts and calls the inner service with the bytes that came, unless they are
+    /// refused.
+    fn call<B>(self, body: Bytes) -> Result<S::Future, Refused>
     where
         S: Service<Request<RequestBody<B>>>,
     {
         let Self {
             mut parts,
             mut service,
+            policy,
         } = self;
-        note(&mut parts, body.clone());
-        service.call(Request::from_parts(parts, RequestBody::from(body)))
+        let message = Message::new(body.clone());
+        admit(&mut parts, Some(&message), policy)?;
+        parts.extensions.insert(message);
+        Ok(service.call(Request::from_parts(parts, RequestBody::from(body))))
     }
 }
 

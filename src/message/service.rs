@@ -9,34 +9,34 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    Message, MessageLayer, ResponseFuture,
-    arrival::{Arrival, Limits},
-    classify,
-    future::Reading,
-    tell,
+    Message, MessageLayer, ResponseFuture, admit::admit, arrival::Arrival, future::Reading,
+    layer::Config, media,
 };
-use crate::body::{RequestBody, ResponseBody};
+use crate::{
+    body::{RequestBody, ResponseBody},
+    refusal::Recipient,
+};
 
-/// Reads the body of each POST, then calls the inner service.
+/// Reads the body of each POST and judges it, then calls the inner service.
 ///
 /// See the [module docs](crate::message).
 #[derive(Clone, Copy, Debug)]
 pub struct ReadMessage<S> {
     inner: S,
-    limits: Limits,
+    config: Config,
 }
 
 impl<S> ReadMessage<S> {
-    /// Wraps `inner` with the default limits.
+    /// Wraps `inner` with the defaults.
     pub const fn new(inner: S) -> Self {
-        Self::with_limits(inner, MessageLayer::new().limits)
+        Self::with_config(inner, MessageLayer::new().config)
     }
 
-    pub(super) const fn with_limits(inner: S, limits: Limits) -> Self {
-        Self { inner, limits }
+    pub(super) const fn with_config(inner: S, config: Config) -> Self {
+        Self { inner, config }
     }
 
-    /// The layer that makes this service, with the default limits.
+    /// The layer that makes this service, with the defaults.
     pub const fn layer() -> MessageLayer {
         MessageLayer::new()
     }
@@ -70,28 +70,35 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        // What an outer layer has read need not be read again.
-        let is_read = request.extensions().get::<Message>().is_some();
-        if request.method() != Method::POST || is_read {
-            if !is_read {
-                let classified = classify(request.method(), request.headers(), None);
-                tell(&classified);
-                request.extensions_mut().insert(classified.era);
-            }
-            let call = self.inner.call(request.map(RequestBody::streaming));
-            return ResponseFuture::calling(call);
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let Config { limits, policy } = self.config;
+        let (mut parts, body) = request.into_parts();
+        // What an outer layer has read need not be read again. That it was judged is another matter.
+        let message = parts.extensions.get::<Message>().cloned();
+        if parts.method != Method::POST || message.is_some() {
+            return match admit(&mut parts, message.as_ref(), policy) {
+                Ok(()) => {
+                    let body = RequestBody::streaming(body);
+                    ResponseFuture::calling(self.inner.call(Request::from_parts(parts, body)))
+                }
+                Err(refused) => ResponseFuture::refused(refused),
+            };
         }
 
-        let version = request.version();
-        if let Some(refusal) = Arrival::refusal(request.body(), self.limits, version) {
-            return ResponseFuture::refused(refusal);
+        let unread = media::refusal(&parts.headers)
+            .or_else(|| Arrival::refusal(&body, limits, parts.version));
+        if let Some(refusal) = unread {
+            return ResponseFuture::refused(Box::new((refusal, Recipient::default())));
         }
-        let (parts, body) = request.into_parts();
-        let arrival = Arrival::new(body, self.limits, version);
+        let arrival = Arrival::new(body, limits, parts.version);
         // The service that was polled ready goes with the request; its clone stays behind.
         let clone = self.inner.clone();
         let service = mem::replace(&mut self.inner, clone);
-        ResponseFuture::reading(Reading { parts, service }, arrival)
+        let next = Reading {
+            parts,
+            service,
+            policy,
+        };
+        ResponseFuture::reading(next, arrival)
     }
 }

@@ -32,7 +32,7 @@
 //!     .service(ReverseProxy::builder(&url.parse().unwrap()).unwrap().build());
 //! let request = || {
 //!     let body = Full::<Bytes>::from(r#"{"jsonrpc":"2.0","id":7,"method":"ping"}"#);
-//!     Request::post("/anything").body(body).unwrap()
+//!     Request::post("/anything").header("content-type", "application/json").body(body).unwrap()
 //! };
 //!
 //! let response = gateway.clone().oneshot(request()).await.unwrap();

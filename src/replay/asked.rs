@@ -16,10 +16,12 @@ use super::{
     layer::Shared,
     produce::Produce,
     producer::{Options, Producer},
+    purge::{purge, purge_at_end},
     record::Recorder,
     stream::Stream,
     subscriber::{Greeting, Subscriber},
     synthetic::CursorForm,
+    whose::Whose,
 };
 use crate::{
     BoxError,
@@ -41,7 +43,7 @@ pub(super) struct Asked {
     /// The body of a message. Its shape would have to be copied for each request, and is of use only if
     /// the response is a stream.
     message: Option<Bytes>,
-    owner: WhoOwns,
+    whose: Whose,
     /// How often streams had been forgotten when the request came.
     purges: u64,
     /// A resume brought the request about: its client is given a cursor at once, after this.
@@ -54,14 +56,6 @@ enum Asks {
     Post,
     Delete,
     Other,
-}
-
-/// Whose the streams of a request are.
-enum WhoOwns {
-    /// Somebody outside has said so.
-    Told(Owner),
-    /// Whoever has the session: hashed only for a stream.
-    Session(Option<HeaderValue>),
 }
 
 /// What the message of a request says.
@@ -86,15 +80,14 @@ impl Asked {
             Method::DELETE => Asks::Delete,
             _ => Asks::Other,
         };
-        let session = headers.get(MCP_SESSION_ID);
-        let owner = extensions.get::<Owner>().copied();
+        let has_session = headers.contains_key(MCP_SESSION_ID);
         Self {
             era: era.unwrap_or_else(|| classify(method, headers, None).era),
-            has_session: session.is_some(),
-            has_mcp_header: session.is_some() || headers.contains_key(MCP_PROTOCOL_VERSION),
+            has_session,
+            has_mcp_header: has_session || headers.contains_key(MCP_PROTOCOL_VERSION),
             method: asks,
             message: message.map(|message| message.body().clone()),
-            owner: owner.map_or_else(|| WhoOwns::Session(session.cloned()), WhoOwns::Told),
+            whose: Whose::new(headers, extensions),
             purges: hub.purge_count(),
             resumed: None,
         }
@@ -102,24 +95,7 @@ impl Asked {
 
     /// Whose the streams are that the request can see.
     pub(super) fn owner(&self) -> Owner {
-        match &self.owner {
-            WhoOwns::Told(owner) => *owner,
-            WhoOwns::Session(session) => {
-                Owner::new(None, session.as_ref().map(HeaderValue::as_bytes))
-            }
-        }
-    }
-
-    /// Whose the stream is that the response is. The session that an `initialize` opens is named by
-    /// its response.
-    fn owner_of(&self, what: &What, response: &HeaderMap) -> Owner {
-        match &self.owner {
-            WhoOwns::Session(_) if what.is_initialize => Owner::new(
-                None,
-                response.get(MCP_SESSION_ID).map(HeaderValue::as_bytes),
-            ),
-            _ => self.owner(),
-        }
+        self.whose.owner()
     }
 
     pub(super) fn is_post(&self) -> bool {
@@ -164,12 +140,21 @@ impl Asked {
         }
     }
 
-    /// Whose session the response says has ended.
-    pub(super) fn ended_session(&self, status: StatusCode) -> Option<Owner> {
+    /// Forgets the streams of a session if the response says that it has ended.
+    pub(super) fn purge_ended<T: EventStore>(&self, status: StatusCode, shared: &Shared<T>) {
         let is_ended =
             self.method == Asks::Delete && self.era.has_sessions() && status.is_success();
-        // In this order: a session is hashed only where it ends.
-        is_ended.then(|| self.session())?
+        if !is_ended {
+            return;
+        }
+        let runtime = Handle::try_current().ok();
+        if let Some(session) = self.whose.session() {
+            // Whoever keeps it ends it after this. Said here too, because what another node has
+            // recorded of it is to be forgotten as well.
+            purge_at_end(shared, session, runtime);
+        } else if let Some(owner) = self.session() {
+            purge(&shared.store, &shared.hub, owner, runtime.as_ref());
+        }
     }
 
     /// Who owns the streams of the session that the request names.
@@ -220,15 +205,21 @@ impl Asked {
             };
             return Response::from_parts(parts, body);
         };
-        if self
-            .session()
-            .is_some_and(|owner| shared.hub.was_purged(&owner, self.purges))
-        {
+        if self.is_session_over(&shared.hub) {
             // The session ended while the server was answering: nothing of it is kept (D06).
             return Response::from_parts(parts, ResponseBody::inner(body));
         }
         let subscriber = self.track(key, &parts.headers, body, shared, runtime);
         Response::from_parts(parts, ResponseBody::stream(subscriber))
+    }
+
+    fn is_session_over(&self, hub: &Hub) -> bool {
+        match self.whose.session() {
+            Some(session) => session.is_ended(),
+            None => self
+                .session()
+                .is_some_and(|owner| hub.was_purged(&owner, self.purges)),
+        }
     }
 
     fn track<B, T>(
@@ -246,7 +237,7 @@ impl Asked {
     {
         let Shared { store, hub } = shared;
         let what = self.what();
-        let owner = self.owner_of(&what, response);
+        let (owner, session) = self.whose.of_response(what.is_initialize, response);
         // SSE-3: to clients that know it, and not before they have said so.
         let is_primed =
             self.is_post() && self.era.allows_priming() && what.is_mcp && !what.is_initialize;
@@ -279,9 +270,13 @@ impl Asked {
             about,
             may_close_early,
             Arc::clone(hub),
-            runtime,
+            runtime.clone(),
             producer,
         );
+        if let Some(session) = session {
+            // After the hub knows the stream: if the session has ended meanwhile, that is now.
+            purge_at_end(shared, session, Some(runtime));
+        }
         let mut subscriber = Subscriber::new(stream, 0, greeting);
         if let Some(first) = self.resumed {
             subscriber = subscriber.with_first(*first);

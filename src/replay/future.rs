@@ -24,7 +24,7 @@ use crate::{
     header::LAST_EVENT_ID,
     message::{self, Arrival},
     refusal::Refusal,
-    store::{EventStore, Owner},
+    store::EventStore,
 };
 
 pin_project! {
@@ -181,9 +181,7 @@ where
                 StateProj::Calling { call, asked } => {
                     let response = ready!(call.poll(cx))?;
                     let asked = asked.take().expect("polled after completion");
-                    if let Some(owner) = asked.ended_session(response.status()) {
-                        purge(shared, owner, cx);
-                    }
+                    asked.purge_ended(response.status(), shared);
                     return Poll::Ready(Ok(asked.respond(response, shared)));
                 }
                 StateProj::Resuming { resuming } => {
@@ -274,32 +272,6 @@ where
         Ok(response) if response.status().is_server_error() => Reply::Later,
         Err(_) => Reply::Later,
         Ok(_) => Reply::Gone,
-    }
-}
-
-/// Ends the streams of a session that is over, and forgets what they said (RPL-10).
-///
-/// The store may take its time; until it is done, nobody resumes them.
-fn purge<T: EventStore>(shared: &Shared<T>, owner: Owner, cx: &mut Context<'_>) {
-    for stream in shared.hub.purge(&owner) {
-        stream.terminate();
-    }
-    let mut purge = shared.store.purge(owner);
-    let hub = Arc::clone(&shared.hub);
-    let tell = move |purged| {
-        hub.purged(&owner);
-        if let Err(error) = purged {
-            tracing::warn!(%error, "the streams of a session that is over are not forgotten");
-        }
-    };
-    match Pin::new(&mut purge).poll(cx) {
-        Poll::Ready(purged) => tell(purged),
-        // A session is ended once, so this is no task per request.
-        Poll::Pending => {
-            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                runtime.spawn(async move { tell(purge.await) });
-            }
-        }
     }
 }
 

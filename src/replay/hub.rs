@@ -13,7 +13,7 @@ use std::{
 
 use tokio::{runtime::Handle, time};
 
-use super::{asked::Asked, layer::Config, stream::Stream};
+use super::{asked::Asked, layer::Config, stream::Stream, whose::HookKey};
 use crate::{sse::StreamKey, store::Owner};
 
 /// What all services of one layer share: its streams, and one task that looks after them.
@@ -30,6 +30,8 @@ pub(super) struct Hub {
     /// How often streams were forgotten. Changes under the table's lock.
     purges: AtomicU64,
     closing: OnceLock<Duration>,
+    /// By which sessions know that they have been asked to tell of their end.
+    pub(super) end_key: HookKey,
     pub(super) counters: Counters,
 }
 
@@ -149,6 +151,7 @@ impl Hub {
             waiting_by_owner: Mutex::default(),
             purges: AtomicU64::new(0),
             closing: OnceLock::new(),
+            end_key: HookKey::new(),
             counters: Counters::default(),
         }
     }

@@ -77,7 +77,8 @@
 //! waits, −31502, live and when it is replayed. The newest client has the stream: the response of the
 //! one before it, be it half open, breaks off, because a clean end might look like the whole.
 //!
-//! A successful DELETE that names a session ends the session's streams and forgets them.
+//! A successful DELETE that names a session ends the session's streams and forgets them. Inside of a
+//! `SessionLayer` every end does: DELETE, expiry, and termination alike (RPL-10).
 //!
 //! # Limits
 //!
@@ -106,11 +107,20 @@
 //!
 //! # Security
 //!
-//! A stream belongs to the [`Owner`](crate::store::Owner) in the extensions of the request that opened
-//! it, else to its `Mcp-Session-Id`, or to the one that its `initialize` was answered with. Without
-//! any, to whoever has the id of one of its events, which holds 128 random bits. **A server that knows
-//! its users by other means, a cookie say, has to put an `Owner` into the extensions**, or one user's
-//! id opens the stream to another. Where there are sessions, make it of the user *and* the session.
+//! A stream belongs, in this order, to
+//!
+//! - the `session::Session` in the extensions of the request that opened it, which a `SessionLayer`
+//!   outside has put there: to its principal and the session together, and ends with it;
+//! - the [`Owner`](crate::store::Owner) in the extensions;
+//! - the `auth::Principal` in the extensions and the `Mcp-Session-Id`, or either;
+//! - whoever has the id of one of its events, which holds 128 random bits.
+//!
+//! The session of an `initialize` is the one that it is answered with. Without a session, a stream of
+//! it belongs to what is left of the list.
+//!
+//! **A server that knows its users by other means, a cookie say, has to put an `Owner` into the
+//! extensions**, or one user's id opens the stream to another. Where there are sessions without a
+//! `SessionLayer`, make it of the user *and* the session.
 
 mod asked;
 mod body;
@@ -122,9 +132,12 @@ mod handle;
 mod hub;
 mod inert;
 mod layer;
+#[cfg(not(feature = "session"))]
+mod no_session;
 mod pages;
 mod produce;
 mod producer;
+mod purge;
 mod record;
 mod resume;
 mod service;
@@ -133,6 +146,7 @@ mod stream;
 mod subscriber;
 mod synthetic;
 mod tail;
+mod whose;
 
 pub use self::{
     body::ResponseBody,

@@ -20,6 +20,8 @@
 //! should have room for 100 of them and 4 MiB, and streams that have ended should be kept for a
 //! minute.
 //!
+//! A store of sessions is asked by `run_sessions`, which is there with the feature `session`.
+//!
 //! Run it within a tokio runtime, with several threads if the store has threads of its own.
 
 mod appending;
@@ -27,6 +29,8 @@ mod ending;
 mod owning;
 mod purging;
 mod reading;
+#[cfg(feature = "session")]
+mod session;
 mod stream;
 mod together;
 mod watching;
@@ -35,6 +39,8 @@ use std::{future::Future, time::Duration};
 
 use super::EventStore;
 
+#[cfg(feature = "session")]
+pub use self::session::run_sessions;
 pub use self::{
     appending::appends, ending::ends, owning::isolates, purging::purges, reading::reads,
     together::works_together, watching::watches,

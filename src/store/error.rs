@@ -11,13 +11,15 @@ pub struct StoreError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// There is no such stream, or it is somebody else's: the two look alike (`B24`).
+    /// There is no such stream or session, or it is somebody else's: the two look alike (`B24`).
     NotFound,
     /// The event does not follow the last one, or the stream is closed: the caller is not, or no
-    /// longer, its one writer.
+    /// longer, its one writer. Or somebody else has that session.
     Conflict,
     /// Something is stored that cannot be read.
     Corrupt,
+    /// The owner has as many as one may have.
+    OverQuota,
     /// The store is full, down or slow. It may be tried again.
     Unavailable,
 }
@@ -48,9 +50,10 @@ impl From<StoreErrorKind> for StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
-            StoreErrorKind::NotFound => "no such stream",
-            StoreErrorKind::Conflict => "not the writer of this stream",
+            StoreErrorKind::NotFound => "no such stream or session",
+            StoreErrorKind::Conflict => "somebody else has it",
             StoreErrorKind::Corrupt => "what is stored cannot be read",
+            StoreErrorKind::OverQuota => "its owner has too many",
             StoreErrorKind::Unavailable => "the store is not available",
         })
     }

@@ -32,6 +32,8 @@
 //! ```
 
 mod faults;
+#[cfg(feature = "session")]
+mod session;
 mod writer;
 
 use std::{future::Future, pin::Pin};

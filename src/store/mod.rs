@@ -1,7 +1,8 @@
-//! Where events are kept, so that they can be replayed.
+//! Where events and sessions are kept.
 //!
-//! An [`EventStore`] keeps one log per stream. Each log belongs to an [`Owner`] and is read by
-//! nobody else.
+//! An [`EventStore`] keeps one log per stream, so that it can be replayed. Each log belongs to an
+//! [`Owner`] and is read by nobody else. A `SessionStore` keeps which session is whose, for
+//! `session::SessionLayer`.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -51,13 +52,15 @@
 //!
 //! # Stores
 //!
-//! | store | keeps events | feature |
+//! | store | keeps | feature |
 //! |---|---|---|
-//! | [`MemoryStore`] | in this process, until it ends | `replay` |
+//! | [`MemoryStore`] | events in this process, until it ends | `replay` |
+//! | [`MemorySessionStore`] | sessions in this process, until it ends | `session` |
 //! | [`erased::ErasedStore`] | in another store, chosen at run time | – |
 //! | [`faulty::FaultyStore`] | in another store, late or not at all, for tests | `test-util` |
 //!
-//! Your own store is an [`EventStore`] that passes [`contract::run`].
+//! Your own store is an [`EventStore`] that passes [`contract::run`], or a [`SessionStore`] that passes
+//! [`contract::run_sessions`].
 //!
 //! # Limits in memory
 //!
@@ -92,9 +95,16 @@ pub mod faulty;
 mod memory;
 mod owner;
 mod page;
+#[cfg(feature = "session")]
+mod session;
 
 #[cfg(feature = "replay")]
 pub use self::memory::{MemoryStats, MemoryStore, MemoryWatch, MemoryWriter};
+#[cfg(feature = "session")]
+pub use self::session::{
+    Expired, HookKey, MemorySessionStats, MemorySessionStore, SessionKey, SessionLease,
+    SessionPage, SessionRecord, SessionStore,
+};
 pub use self::{
     error::{StoreError, StoreErrorKind},
     event::{End, EventStore, EventWriter},

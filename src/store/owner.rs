@@ -25,8 +25,22 @@ impl Owner {
         if principal.is_none() && session.is_none() {
             return Self::ANONYMOUS;
         }
+        Self::of_parts([principal, session])
+    }
+
+    /// The owner that several parts stand for together, each of them delimited by length, and told
+    /// from one that is not there.
+    ///
+    /// It is [`ANONYMOUS`](Self::ANONYMOUS) for no parts at all. Two parts are what [`new`](Self::new)
+    /// takes for a principal and a session.
+    #[must_use]
+    pub fn of_parts<'a>(parts: impl IntoIterator<Item = Option<&'a [u8]>>) -> Self {
+        let mut parts = parts.into_iter().peekable();
+        if parts.peek().is_none() {
+            return Self::ANONYMOUS;
+        }
         let mut digest = Sha256::new();
-        for part in [principal, session] {
+        for part in parts {
             match part {
                 None => digest.update([0]),
                 Some(part) => {
@@ -83,7 +97,13 @@ mod tests {
             Owner::new(Some(b"a"), Some(b"")),
             Owner::new(Some(b""), Some(b"a")),
             Owner::new(None, Some(b"")),
+            Owner::of_parts([Some(&b"a"[..])]),
+            Owner::of_parts([Some(&b"a"[..]), None, None]),
+            Owner::of_parts([Some(&b"a"[..]), Some(b"b"), Some(b"c")]),
+            Owner::of_parts([None]),
         ];
+        assert_eq!(owners[3], Owner::of_parts([Some(&b"a"[..]), None]));
+        assert!(Owner::of_parts([]).is_anonymous());
         for (nth, owner) in owners.iter().enumerate() {
             assert!(!owners[..nth].contains(owner), "{nth}");
         }

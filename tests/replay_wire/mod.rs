@@ -47,8 +47,9 @@ pub(crate) fn call(name: usize) -> String {
 /// As [`call`], in the era without sessions.
 pub(crate) fn stateless_call(name: usize) -> String {
     let version = "2026-07-28";
-    let meta =
-        format!("{{\"_meta\":{{\"io.modelcontextprotocol/protocolVersion\":\"{version}\"}}}}");
+    let meta = format!(
+        "{{\"_meta\":{{\"io.modelcontextprotocol/protocolVersion\":\"{version}\",\"io.modelcontextprotocol/clientCapabilities\":{{}}}}}}"
+    );
     post(name, version, &meta)
 }
 
@@ -58,7 +59,7 @@ fn post(name: usize, version: &str, params: &str) -> String {
     format!(
         "POST /{name} HTTP/1.1\r\nHost: site\r\nContent-Type: application/json\r\n\
          Accept: application/json, text/event-stream\r\nMcp-Session-Id: s{name}\r\n\
-         Mcp-Protocol-Version: {version}\r\nContent-Length: {}\r\n\r\n{body}",
+         Mcp-Protocol-Version: {version}\r\nMcp-Method: tools/call\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )
 }

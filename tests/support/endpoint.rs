@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use shadowcat::origin::OriginLayer;
 use shadowcat::replay::ReplayHandle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -58,8 +59,13 @@ pub(crate) async fn gateway(upstream: &str) -> Endpoint {
         keep_alive: Duration::from_secs(15),
         grace: Duration::from_secs(1),
     };
-    let (mcp, streams) = stack::mcp(&upstream, stack::Window::DEFAULT, options.keep_alive)
-        .expect("a usable upstream");
+    let (mcp, streams) = stack::mcp(
+        &upstream,
+        OriginLayer::loopback(),
+        stack::Window::DEFAULT,
+        options.keep_alive,
+    )
+    .expect("a usable upstream");
     tokio::spawn(serve::serve(
         listener,
         stack::Routes::new(mcp),

@@ -65,7 +65,7 @@ impl Tap {
         }
     }
 
-    /// The requests so far, as request line and header lines in lower case.
+    /// The requests so far, as request line and header lines, all but the values in lower case.
     ///
     /// Only the first of each connection: rmcp's client opens one connection per request.
     pub(crate) fn requests(&self) -> Vec<String> {
@@ -73,8 +73,13 @@ impl Tap {
         connections
             .iter()
             .filter_map(|connection| {
-                let text = String::from_utf8_lossy(&connection.sent).to_lowercase();
-                text.split_once("\r\n\r\n").map(|(head, _)| head.to_owned())
+                let text = String::from_utf8_lossy(&connection.sent);
+                let (head, _) = text.split_once("\r\n\r\n")?;
+                let lines = head.split("\r\n").map(|line| match line.split_once(':') {
+                    Some((name, value)) => format!("{}:{value}", name.to_lowercase()),
+                    None => line.to_lowercase(),
+                });
+                Some(lines.collect::<Vec<_>>().join("\r\n"))
             })
             .collect()
     }

@@ -37,6 +37,22 @@ pub enum Operation {
     Append,
     /// [`EventWriter::close`](crate::store::EventWriter::close)
     Close,
+    /// `SessionStore::open`
+    OpenSession,
+    /// `SessionStore::establish`
+    EstablishSession,
+    /// `SessionStore::abandon`
+    AbandonSession,
+    /// `SessionStore::load`
+    LoadSession,
+    /// `SessionStore::learn`
+    LearnSession,
+    /// `SessionStore::end`
+    EndSession,
+    /// `SessionStore::expire`
+    ExpireSessions,
+    /// `SessionStore::list`
+    ListSessions,
 }
 
 /// When an operation fails: the caller cannot tell.

@@ -1,0 +1,198 @@
+use http::{
+    HeaderMap, HeaderValue, Method, Request,
+    header::{CONTENT_TYPE, Entry, OccupiedEntry},
+};
+
+use super::{Session, id, id::SessionId, layer::Shared, reason::Reason};
+use crate::{
+    auth::Principal,
+    header::{LAST_EVENT_ID, MCP_PROTOCOL_VERSION, MCP_SESSION_ID},
+    jsonrpc::Kind,
+    message::{Message, classify},
+    protocol::{Era, ProtocolVersion},
+    store::{Owner, SessionLease, StoreError, StoreErrorKind},
+};
+
+/// What a request wants of sessions.
+pub(super) enum Ask {
+    /// One is to be opened.
+    Open { owner: Owner },
+    /// It is in one.
+    Join { id: SessionId, owner: Owner },
+}
+
+/// A request that was found to be in a session.
+pub(super) struct Joined {
+    pub(super) lease: SessionLease,
+    /// The id as the client sent it.
+    pub(super) outer: HeaderValue,
+    pub(super) method: Method,
+}
+
+/// Whether the body may be a message that nobody has read.
+pub(super) fn is_unread<B>(request: &Request<B>) -> bool {
+    request.method() == Method::POST
+        && request.extensions().get::<Message>().is_none()
+        && request.headers().get_all(CONTENT_TYPE).iter().any(is_json)
+}
+
+fn is_json(value: &HeaderValue) -> bool {
+    const ESSENCE: &[u8] = b"application/json";
+    let value = value.as_bytes().trim_ascii_start();
+    let essence = value.get(..ESSENCE.len());
+    essence.is_some_and(|essence| essence.eq_ignore_ascii_case(ESSENCE))
+}
+
+/// What a request wants, before its session is looked up; `None` if it has nothing to do with any.
+pub(super) fn judge<B, T>(
+    request: &mut Request<B>,
+    shared: &Shared<T>,
+) -> Result<Option<Ask>, Reason> {
+    let extensions = request.extensions();
+    let message = extensions.get::<Message>();
+    let era = extensions.get::<Era>().copied().unwrap_or_else(|| {
+        let peek = message.map(Message::peek);
+        let peek = peek
+            .as_ref()
+            .map(|peek| peek.as_ref().map_err(|error| *error));
+        classify(request.method(), request.headers(), peek).era
+    });
+    if era == Era::Stateless {
+        // Whoever looks at them nevertheless must not find somebody else's (ERA-3, AMB-2).
+        let headers = request.headers_mut();
+        headers.remove(MCP_SESSION_ID);
+        headers.remove(LAST_EVENT_ID);
+        return Ok(None);
+    }
+    let is_post = request.method() == Method::POST;
+    let may_need_one = is_post || matches!(*request.method(), Method::GET | Method::DELETE);
+    let named = named(request.headers())?;
+    if named.is_none() && !may_need_one {
+        return Ok(None);
+    }
+    let principal = extensions.get::<Principal>();
+    let owner = match principal {
+        Some(principal) => shared.bind(principal),
+        None if shared.config.allows_anonymous => Owner::ANONYMOUS,
+        None => {
+            tracing::error!("a request has no principal: nothing outside authenticates");
+            return Err(Reason::Unauthenticated);
+        }
+    };
+    let opens = is_post && message.is_some_and(is_initialize);
+    match named {
+        Some(_) if opens => Err(Reason::Misplaced),
+        Some(name) => {
+            let id = if shared.config.passes_ids {
+                Some(SessionId::digest(name.as_bytes()))
+            } else {
+                SessionId::parse(name.as_bytes())
+            };
+            match id {
+                Some(id) => Ok(Some(Ask::Join { id, owner })),
+                None => Err(unknown(shared)),
+            }
+        }
+        None if opens => Ok(Some(Ask::Open { owner })),
+        None if era.has_sessions() && shared.gives_sessions() => Err(Reason::Missing),
+        None => Ok(None),
+    }
+}
+
+/// The one session id that a request has, if any.
+fn named(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Reason> {
+    let mut values = headers.get_all(MCP_SESSION_ID).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) if id::is_legal(value.as_bytes(), SessionId::MAX_LEN) => {
+            Ok(Some(value))
+        }
+        _ => Err(Reason::Malformed),
+    }
+}
+
+/// Whether a message opens a session. A notification of that name does not.
+fn is_initialize(message: &Message) -> bool {
+    let Ok(peek) = message.peek() else {
+        return false;
+    };
+    peek.single().is_some_and(|one| {
+        one.kind() == Kind::Request && one.method().as_deref() == Some("initialize")
+    })
+}
+
+/// Makes a request one of the session that was found for it, or was not.
+pub(super) fn join<B, T>(
+    request: &mut Request<B>,
+    id: &SessionId,
+    loaded: Result<SessionLease, StoreError>,
+    shared: &Shared<T>,
+) -> Result<Joined, Reason> {
+    let lease = match loaded {
+        Ok(lease) if lease.verify(&id.secret) => lease,
+        Ok(_) => return Err(unknown(shared)),
+        Err(error) if error.kind() == StoreErrorKind::NotFound => return Err(unknown(shared)),
+        // Not 404: the session may be there (SES-4).
+        Err(error) => {
+            tracing::warn!(%error, "a session cannot be looked up");
+            return Err(Reason::Unavailable);
+        }
+    };
+    shared.note_session();
+    if let Some(version) = lease.version() {
+        follow(request, version)?;
+    }
+    let method = request.method().clone();
+    let (Some(upstream), Some(mut name)) = (lease.upstream(), name(request.headers_mut())) else {
+        return Err(unknown(shared));
+    };
+    let outer = if shared.config.passes_ids {
+        name.get().clone()
+    } else {
+        name.insert(upstream.clone())
+    };
+    // One asks the server, and another one finds the session about to end (D09).
+    if method == Method::DELETE && !lease.claim_end() {
+        return Err(unknown(shared));
+    }
+    let session = Session::new(lease.record().clone());
+    request.extensions_mut().insert(session);
+    Ok(Joined {
+        lease,
+        outer,
+        method,
+    })
+}
+
+fn name(headers: &mut HeaderMap) -> Option<OccupiedEntry<'_, HeaderValue>> {
+    match headers.entry(MCP_SESSION_ID) {
+        Entry::Occupied(name) => Some(name),
+        Entry::Vacant(_) => None,
+    }
+}
+
+/// Has a request follow what its session has agreed on, whatever its header says (VER-3).
+fn follow<B>(request: &mut Request<B>, version: ProtocolVersion) -> Result<(), Reason> {
+    let header = request.headers().get(MCP_PROTOCOL_VERSION);
+    if header.is_some_and(|header| header != version.as_str()) {
+        tracing::debug!(%version, "a request has another version than its session");
+    }
+    let agreed = Era::from(version);
+    let extensions = request.extensions_mut();
+    let is_batch = extensions
+        .get::<Message>()
+        .is_some_and(|message| message.peek().is_ok_and(|peek| peek.is_batch()));
+    if is_batch && !agreed.allows_batches() {
+        return Err(Reason::Batch);
+    }
+    match extensions.get_mut::<Era>() {
+        Some(era) => *era = agreed,
+        None => drop(extensions.insert(agreed)),
+    }
+    Ok(())
+}
+
+fn unknown<T>(shared: &Shared<T>) -> Reason {
+    shared.counters.count_unknown();
+    Reason::Unknown
+}

@@ -1,0 +1,122 @@
+use std::sync::Arc;
+
+use http::{Request, Response};
+use tower_service::Service;
+
+use super::{
+    Session,
+    answer::Role,
+    ask::{self, Ask},
+    id, janitor,
+    keep::{Keep, at_once},
+    layer::Shared,
+    pending::{Asking, Wait},
+    reason::Reason,
+};
+use crate::{
+    message::Message,
+    refusal::{Recipient, Refusal},
+    store::{Owner, SessionLease, SessionStore, StoreError, StoreErrorKind},
+};
+
+/// What has come of a request before the inner service is called.
+pub(super) enum Begun {
+    /// It is to be called.
+    Ready(Role),
+    /// It is not.
+    Refused(Refusal, Recipient),
+    /// The store has to say something first. Only then there is a box.
+    Waiting(Asking, Ask),
+}
+
+/// Looks up what a request is in, or wants to open.
+pub(super) fn begin<S, B, ResBody, T>(
+    request: &mut Request<B>,
+    service: &S,
+    shared: &Arc<Shared<T>>,
+) -> Begun
+where
+    S: Service<Request<B>, Response = Response<ResBody>> + Clone + Send + 'static,
+    S::Future: Send,
+    B: From<bytes::Bytes> + 'static,
+    ResBody: 'static,
+    T: SessionStore,
+{
+    let ask = match ask::judge(request, shared) {
+        Ok(None) => return Begun::Ready(Role::Pass),
+        Ok(Some(ask)) => ask,
+        Err(reason) => return refused(request, reason),
+    };
+    janitor::start(shared, service, request.uri());
+    let wait = match &ask {
+        Ask::Join { id, owner } => {
+            match at_once(shared.store.load(id.key(shared.config.realm), *owner)) {
+                Ok(loaded) => return resume(request, ask, loaded, shared),
+                Err(load) => Box::pin(load) as Wait,
+            }
+        }
+        Ask::Open { owner } => {
+            let Some(nonce) = id::random() else {
+                return refused(request, Reason::Unavailable);
+            };
+            // Whoever stores something for the session does so before it has a name.
+            let principal = (!owner.is_anonymous()).then(|| owner.as_bytes().as_slice());
+            let streams = Owner::new(principal, Some(&nonce));
+            match at_once(shared.store.open(*owner, streams)) {
+                Ok(opened) => return resume(request, ask, opened, shared),
+                Err(open) => Box::pin(open) as Wait,
+            }
+        }
+    };
+    let opens = matches!(ask, Ask::Open { .. });
+    Begun::Waiting(Asking::new(wait, opens, Arc::clone(shared) as _), ask)
+}
+
+/// Goes on once the store has said what it has.
+pub(super) fn resume<B, T>(
+    request: &mut Request<B>,
+    ask: Ask,
+    said: Result<SessionLease, StoreError>,
+    shared: &Arc<Shared<T>>,
+) -> Begun
+where
+    T: SessionStore,
+{
+    match ask {
+        Ask::Join { id, owner: _ } => match ask::join(request, &id, said, shared) {
+            Ok(joined) => Begun::Ready(Role::from(joined)),
+            Err(reason) => refused(request, reason),
+        },
+        Ask::Open { owner: _ } => match said {
+            Ok(lease) => {
+                let session = Session::new(lease.record().clone());
+                request.extensions_mut().insert(session);
+                let keep: Arc<dyn Keep> = Arc::clone(shared) as _;
+                Begun::Ready(Role::founder(lease, keep, recipient(request)))
+            }
+            Err(error) => refused(request, full(&error)),
+        },
+    }
+}
+
+/// B19.
+fn full(error: &StoreError) -> Reason {
+    match error.kind() {
+        StoreErrorKind::OverQuota => {
+            tracing::warn!("a principal has too many sessions");
+            Reason::OverQuota
+        }
+        _ => {
+            tracing::warn!(%error, "no session can be opened");
+            Reason::Unavailable
+        }
+    }
+}
+
+fn refused<B>(request: &Request<B>, reason: Reason) -> Begun {
+    Begun::Refused(reason.refusal(), recipient(request))
+}
+
+fn recipient<B>(request: &Request<B>) -> Recipient {
+    Recipient::from(request.extensions().get::<Message>())
+}

@@ -1,0 +1,258 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, request::Parts};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::{
+    ResponseBody,
+    answer::{Answer, Role, Started, Todo, respond},
+    ask::Ask,
+    begin::{Begun, begin, resume},
+    keep::at_once,
+    layer::Shared,
+    pending::{Asking, Done, Storing},
+};
+use crate::{
+    message::{self, Arrival},
+    refusal::{Recipient, Refusal},
+    store::SessionStore,
+};
+
+pin_project! {
+    /// The response of a [`BindSession`](super::BindSession): finds the session, calls the inner
+    /// service, and sees what its answer means for the session.
+    ///
+    /// Dropped before it is ready, it has opened no session and ended none.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<S, F, B, R, T> {
+        #[pin]
+        state: State<S, F, B, R>,
+        shared: Arc<Shared<T>>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S, F, B, R> {
+        Reading {
+            #[pin]
+            arrival: Arrival<B>,
+            // Taken when the body is there.
+            next: Option<(Parts, S)>,
+        },
+        // A store that answers at once is not waited for, and there is no box.
+        Asking {
+            wait: Asking,
+            next: Option<Box<(Ask, Request<B>, S)>>,
+        },
+        Calling {
+            #[pin]
+            call: F,
+            role: Option<Role>,
+        },
+        Storing {
+            wait: Storing,
+            response: Option<Response<R>>,
+        },
+        Refused {
+            refusal: Option<(Refusal, Recipient)>,
+        },
+    }
+}
+
+impl<S, F, B, R, T> ResponseFuture<S, F, B, R, T> {
+    pub(super) const fn reading(
+        arrival: Arrival<B>,
+        parts: Parts,
+        service: S,
+        shared: Arc<Shared<T>>,
+    ) -> Self {
+        Self {
+            state: State::Reading {
+                arrival,
+                next: Some((parts, service)),
+            },
+            shared,
+        }
+    }
+
+    pub(super) fn waiting(
+        wait: Asking,
+        ask: Ask,
+        request: Request<B>,
+        service: S,
+        shared: Arc<Shared<T>>,
+    ) -> Self {
+        Self {
+            state: State::asking(wait, ask, request, service),
+            shared,
+        }
+    }
+
+    pub(super) const fn calling(call: F, role: Role, shared: Arc<Shared<T>>) -> Self {
+        Self {
+            state: State::calling(call, role),
+            shared,
+        }
+    }
+
+    pub(super) const fn refused(
+        refusal: Refusal,
+        recipient: Recipient,
+        shared: Arc<Shared<T>>,
+    ) -> Self {
+        Self {
+            state: State::refused(refusal, recipient),
+            shared,
+        }
+    }
+}
+
+impl<S, F, B, R> State<S, F, B, R> {
+    fn asking(wait: Asking, ask: Ask, request: Request<B>, service: S) -> Self {
+        Self::Asking {
+            wait,
+            next: Some(Box::new((ask, request, service))),
+        }
+    }
+
+    const fn calling(call: F, role: Role) -> Self {
+        Self::Calling {
+            call,
+            role: Some(role),
+        }
+    }
+
+    const fn refused(refusal: Refusal, recipient: Recipient) -> Self {
+        Self::Refused {
+            refusal: Some((refusal, recipient)),
+        }
+    }
+}
+
+impl<S, B, ResBody, T> Future for ResponseFuture<S, S::Future, B, ResBody, T>
+where
+    S: Service<Request<B>, Response = Response<ResBody>> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + From<Bytes> + 'static,
+    ResBody: Body<Data = Bytes> + 'static,
+    T: SessionStore,
+{
+    type Output = Result<Response<ResponseBody<ResBody>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            let next = match this.state.as_mut().project() {
+                StateProj::Reading { arrival, next } => {
+                    let read = ready!(arrival.poll(cx));
+                    let (mut parts, service) = next.take().expect("polled after completion");
+                    match read {
+                        Ok(body) => {
+                            message::note(&mut parts, body.clone());
+                            let mut request = Request::from_parts(parts, B::from(body));
+                            let begun = begin(&mut request, &service, this.shared);
+                            go_on(begun, request, service)
+                        }
+                        Err(refusal) => State::refused(refusal, Recipient::default()),
+                    }
+                }
+                StateProj::Asking { wait, next } => {
+                    let said = ready!(wait.poll(cx));
+                    let next = next.take().expect("polled after completion");
+                    let (ask, mut request, service) = *next;
+                    let begun = resume(&mut request, ask, said, this.shared);
+                    go_on(begun, request, service)
+                }
+                StateProj::Calling { call, role } => {
+                    let response = ready!(call.poll(cx))?;
+                    let role = role.take().expect("polled after completion");
+                    match role.answer(response, this.shared) {
+                        Answer::Ready(response) => return Poll::Ready(Ok(response)),
+                        Answer::First(todo, response) => match store(todo, response, this.shared) {
+                            Ok(response) => return Poll::Ready(Ok(response)),
+                            Err(state) => state,
+                        },
+                    }
+                }
+                StateProj::Storing { wait, response } => {
+                    let (todo, done) = ready!(wait.poll(cx));
+                    let response = response.take().expect("polled after completion");
+                    return Poll::Ready(Ok(todo.finish(done, response, this.shared)));
+                }
+                StateProj::Refused { refusal } => {
+                    let (refusal, recipient) = refusal.take().expect("polled after completion");
+                    return Poll::Ready(Ok(respond(refusal, &recipient)));
+                }
+            };
+            this.state.set(next);
+        }
+    }
+}
+
+fn go_on<S, B, R>(begun: Begun, request: Request<B>, mut service: S) -> State<S, S::Future, B, R>
+where
+    S: Service<Request<B>>,
+{
+    match begun {
+        Begun::Ready(role) => State::calling(service.call(request), role),
+        Begun::Refused(refusal, recipient) => State::refused(refusal, recipient),
+        Begun::Waiting(wait, ask) => State::asking(wait, ask, request, service),
+    }
+}
+
+/// Has the store do what comes before the response.
+///
+/// # Errors
+///
+/// Gives the next state if it takes its time.
+// The state is where the future keeps it, and nobody else sees it.
+#[allow(clippy::type_complexity, clippy::result_large_err)]
+fn store<S, F, B, R, T>(
+    todo: Todo,
+    response: Response<R>,
+    shared: &Arc<Shared<T>>,
+) -> Result<Response<ResponseBody<R>>, State<S, F, B, R>>
+where
+    R: Body<Data = Bytes>,
+    T: SessionStore,
+{
+    let wait: Done = match todo.start(shared) {
+        Started::End(end) => match at_once(end) {
+            Ok(done) => return Ok(todo.finish(done, response, shared)),
+            Err(end) => Box::pin(end),
+        },
+        Started::Establish(establish) => match at_once(establish) {
+            Ok(done) => return Ok(todo.finish(done, response, shared)),
+            Err(establish) => Box::pin(establish),
+        },
+    };
+    Err(State::Storing {
+        wait: Storing::new(wait, todo, Arc::clone(shared) as _),
+        response: Some(response),
+    })
+}
+
+impl<S, F, B, R, T> fmt::Debug for ResponseFuture<S, F, B, R, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Reading { .. } => "Reading",
+            State::Asking { .. } => "Asking",
+            State::Calling { .. } => "Calling",
+            State::Storing { .. } => "Storing",
+            State::Refused { .. } => "Refused",
+        };
+        f.debug_tuple("ResponseFuture")
+            .field(&format_args!("{state}"))
+            .finish()
+    }
+}

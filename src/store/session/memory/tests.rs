@@ -1,0 +1,174 @@
+use super::*;
+use crate::store::StoreErrorKind;
+
+fn owner(name: u32) -> Owner {
+    Owner::new(Some(&name.to_be_bytes()), None)
+}
+
+fn key(nth: u32) -> SessionKey {
+    let mut id = [0; 16];
+    // As random as the keys are that the layer makes.
+    id[..8].copy_from_slice(
+        &u64::from(nth)
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            .to_le_bytes(),
+    );
+    id[8..].copy_from_slice(
+        &u64::from(nth)
+            .wrapping_mul(0xD1B5_4A32_D192_ED03)
+            .to_be_bytes(),
+    );
+    SessionKey::new(1, id)
+}
+
+fn give(store: &MemorySessionStore, nth: u32) -> SessionRecord {
+    let lease = store.shared.open(owner(nth), owner(nth)).expect("room");
+    let upstream = HeaderValue::from(nth);
+    let given = store.shared.establish(&lease, key(nth), [1; 16], upstream);
+    given.expect("it is new");
+    lease.record().clone()
+}
+
+/// All that expire.
+fn expire(store: &MemorySessionStore) -> (Vec<SessionRecord>, Duration) {
+    let mut all = Vec::new();
+    loop {
+        let expired = store.shared.expire(7);
+        let again_in = expired.again_in();
+        all.append(&mut expired.into_sessions());
+        if !again_in.is_zero() {
+            return (all, again_in);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_expire_that_nobody_has_used() {
+    let idle = Duration::from_secs(80);
+    let store = MemorySessionStore::new().with_idle_timeout(Some(idle));
+    let given: Vec<_> = (0..100).map(|nth| give(&store, nth)).collect();
+    assert_eq!(expire(&store).1, idle / 8);
+    tokio::time::advance(idle / 2).await;
+    let held = store.shared.load(key(1), owner(1)).expect("it is there");
+    drop(store.shared.load(key(2), owner(2)));
+    tokio::time::advance(idle / 2).await;
+    // Before anybody has looked.
+    assert!(store.shared.load(key(3), owner(3)).is_err());
+    assert!(store.shared.end(key(3), owner(3)).is_err());
+    assert!(!given[3].is_ended());
+    let (expired, _) = expire(&store);
+    assert_eq!(expired.len(), 98);
+    assert!(expired.iter().all(SessionRecord::is_ended));
+    assert!(!given[1].is_ended() && !given[2].is_ended());
+    assert_eq!(store.stats().sessions, 2);
+    assert_eq!(store.stats().expired_total, 98);
+
+    drop(held);
+    tokio::time::advance(idle).await;
+    assert_eq!(expire(&store).0.len(), 2);
+    assert_eq!(store.stats().sessions, 0);
+    assert_eq!(expire(&store).0.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_idle_time_nothing_expires() {
+    let store = MemorySessionStore::new().with_idle_timeout(None);
+    give(&store, 1);
+    tokio::time::advance(Duration::from_secs(1 << 40)).await;
+    let (expired, again_in) = expire(&store);
+    assert_eq!((expired.len(), again_in), (0, Duration::MAX));
+    assert!(store.shared.load(key(1), owner(1)).is_ok());
+}
+
+#[test]
+fn tombstones_are_bounded_and_the_oldest_go() {
+    let store = MemorySessionStore::new().with_max_tombstones(64);
+    for nth in 0..1_000 {
+        give(&store, nth);
+        store.shared.end(key(nth), owner(nth)).expect("it is there");
+        let lease = store.shared.open(owner(nth), owner(nth)).expect("room");
+        let upstream = HeaderValue::from(nth);
+        let again = store.shared.establish(&lease, key(nth), [1; 16], upstream);
+        assert!(again.is_err(), "B14");
+        store.shared.abandon(&lease);
+    }
+    let stats = store.stats();
+    assert_eq!(stats.sessions, 0);
+    assert!((32..=64).contains(&stats.tombstones), "{stats:?}");
+}
+
+#[test]
+fn b19_caps_are_exact_and_what_ends_makes_room() {
+    let store = MemorySessionStore::new()
+        .with_max_sessions(10)
+        .with_max_per_owner(4);
+    let open = |name| store.shared.open(owner(name), owner(name));
+    let mut hers: Vec<_> = (0..4).map(|_| open(1).expect("room")).collect();
+    let over = |result: Result<SessionLease, StoreErrorKind>| result.err();
+    assert_eq!(over(open(1)), Some(StoreErrorKind::OverQuota));
+    let others: Vec<_> = (2..8).map(|name| open(name).expect("room")).collect();
+    assert_eq!(over(open(9)), Some(StoreErrorKind::Unavailable));
+    // Refused ones leave no trace.
+    store.shared.abandon(&hers.pop().expect("four"));
+    store.shared.abandon(&others[0]);
+    store.shared.abandon(&others[0]);
+    assert_eq!(store.stats().sessions, 8);
+    assert!(open(1).is_ok() && open(9).is_ok());
+    assert_eq!(over(open(9)), Some(StoreErrorKind::Unavailable));
+    // Nobody in particular is many.
+    let store = MemorySessionStore::new().with_max_per_owner(1);
+    for _ in 0..10 {
+        assert!(store.shared.open(Owner::ANONYMOUS, owner(1)).is_ok());
+    }
+}
+
+#[test]
+fn b01_foreign_requests_are_counted() {
+    let store = MemorySessionStore::new();
+    give(&store, 1);
+    for _ in 0..3 {
+        assert!(store.shared.load(key(1), owner(2)).is_err());
+    }
+    assert!(store.shared.end(key(1), owner(2)).is_err());
+    assert!(store.shared.load(key(2), owner(2)).is_err());
+    assert_eq!(store.stats().foreign_total, 4);
+}
+
+#[test]
+fn d10_d24_threads_load_end_and_expire_the_same_sessions() {
+    let idle = Some(Duration::from_nanos(1));
+    let store = MemorySessionStore::new().with_idle_timeout(idle);
+    for round in 0..50 {
+        let first = round * 20;
+        for nth in first..first + 20 {
+            give(&store, nth);
+        }
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let store = &store;
+                scope.spawn(move || {
+                    for nth in first..first + 20 {
+                        match (nth + thread) % 3 {
+                            0 => drop(store.shared.end(key(nth), owner(nth))),
+                            1 => expire_all(store),
+                            _ => match store.shared.load(key(nth), owner(nth)) {
+                                // Served whole, or not found.
+                                Ok(lease) => assert!(lease.upstream().is_some()),
+                                Err(kind) => assert_eq!(kind, StoreErrorKind::NotFound),
+                            },
+                        }
+                    }
+                });
+            }
+        });
+        expire_all(&store);
+        assert_eq!(store.stats().sessions, 0, "in round {round}");
+    }
+}
+
+/// Whatever the last walk has found.
+fn expire_all(store: &MemorySessionStore) {
+    store.shared.hand.lock().expect("not poisoned").look_again();
+    store.shared.make_room();
+    while !store.shared.expire(usize::MAX).into_sessions().is_empty() {}
+}
