@@ -16,7 +16,7 @@ use shadowcat::sse::StreamKey;
 use shadowcat::store::{
     End, EventStore, EventWriter, MemoryStore, MemoryWatch, MemoryWriter, Owner, Page, StoreError,
 };
-use tokio::time::timeout;
+use tokio::{sync::oneshot, task::yield_now, time::timeout};
 
 /// A store in memory that is never ready at once.
 #[derive(Clone, Debug, Default)]
@@ -25,28 +25,31 @@ struct Slow(MemoryStore);
 #[derive(Debug)]
 struct SlowWriter(MemoryWriter);
 
-/// Ready at its second poll.
+/// Answered by another task, which wakes whoever waits then.
 #[derive(Debug)]
-struct Later<T>(Option<Ready<T>>, bool);
+struct Later<T>(oneshot::Receiver<T>);
 
-impl<T> Later<T> {
+impl<T: Send + 'static> Later<T> {
     fn new(ready: Ready<T>) -> Self {
-        Self(Some(ready), false)
+        let (answer, answered) = oneshot::channel();
+        tokio::spawn(async move {
+            for _ in 0..3 {
+                yield_now().await;
+            }
+            // Nobody may wait any more.
+            let _ = answer.send(ready.into_inner());
+        });
+        Self(answered)
     }
 }
-
-impl<T> Unpin for Later<T> {}
 
 impl<T> Future for Later<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        if !std::mem::replace(&mut self.1, true) {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let ready = self.0.take().expect("polled after its end");
-        Poll::Ready(ready.into_inner())
+        Pin::new(&mut self.0)
+            .poll(cx)
+            .map(|answer| answer.expect("the task answers"))
     }
 }
 

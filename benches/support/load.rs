@@ -200,7 +200,10 @@ async fn streams(
 /// A client that does is woken by the write that brings it, and the kernel charges the writer for
 /// that: on a virtual machine as much as for all the rest of the write, and the more often, the more
 /// regularly the writer writes. Clients on other machines cost nothing of the kind.
-#[allow(clippy::disallowed_methods)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the runtime's own timers wait for sockets too"
+)]
 async fn look_by_itself() {
     loop {
         // No timer of the runtime, which would wait in the kernel for the sockets too.

@@ -124,6 +124,17 @@ impl Silence {
     }
 }
 
+impl SilenceProj<'_> {
+    /// The limit, once it has lasted longer than that. If not, the alarm rings when it has.
+    fn over(&mut self, limit: Option<Duration>) -> Option<Duration> {
+        let limit = limit?;
+        let mut cx = Context::from_waker(self.alarm.waker());
+        let deadline = self.deadline.as_mut();
+        let over = deadline.poll_since(self.spoke, limit, &mut cx);
+        over.is_ready().then_some(limit)
+    }
+}
+
 impl<B: Body<Data = Bytes>> Relay<B> {
     pub(super) fn new(inner: B, options: Options, mut guard: Guard<Ended>) -> Self {
         // hyper does not poll a body that is over from the start.
@@ -210,22 +221,14 @@ where
                 }
                 Poll::Pending if this.merge.is_empty() => {
                     let is_heard = silence.is_some();
-                    let SilenceProj {
-                        alarm,
-                        deadline,
-                        spoke,
-                    } = this
+                    let mut silence = this
                         .silence
                         .get_or_insert_with(|| Box::pin(Silence::new(cx.waker())))
                         .as_mut()
                         .project();
-                    let over = this.options.idle.filter(|&idle| {
-                        let mut cx = Context::from_waker(alarm.waker());
-                        deadline.poll_since(spoke, idle, &mut cx).is_ready()
-                    });
-                    let Some(idle) = over else {
+                    let Some(idle) = silence.over(this.options.idle) else {
                         if is_heard {
-                            alarm.set();
+                            silence.alarm.set();
                         }
                         return Poll::Pending;
                     };
@@ -235,7 +238,10 @@ where
                 }
                 // Nothing more is there, and what is held waits for nobody.
                 Poll::Pending => {
-                    if let Some(silence) = silence {
+                    // A timer that has fired meanwhile is set again.
+                    if let Some(mut silence) = silence
+                        && silence.over(this.options.idle).is_none()
+                    {
                         silence.alarm.set();
                     }
                     break;

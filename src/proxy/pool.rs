@@ -17,6 +17,9 @@ use super::connection::Upstream;
 /// How often idle connections are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// How many are looked at before whoever wants one has its turn.
+const PORTION: usize = 64;
+
 /// Connections that wait for their next exchange.
 ///
 /// The one used last is used next, so that a pool that was large once shrinks again. A request
@@ -84,21 +87,32 @@ impl<B> Pool<B> {
     ///
     /// One that may be in use again within a moment is left alone.
     fn sweep(&self, cx: &mut Context<'_>) -> bool {
-        let mut state = self.lock();
-        let closed: Vec<_> = state
-            .idle
-            .extract_if(.., |idle| {
-                let age = idle.since.elapsed();
-                age >= self.idle_timeout || (age >= SWEEP && idle.connection.drive(cx).is_ready())
-            })
-            .collect();
-        let goes_on = !state.idle.is_empty();
-        if !goes_on {
-            state.is_watched = false;
+        let mut from = 0;
+        loop {
+            let mut state = self.lock();
+            let end = state.idle.len().min(from + PORTION);
+            let from_now = from.min(end);
+            let closed: Vec<_> = state
+                .idle
+                .extract_if(from_now..end, |idle| {
+                    let age = idle.since.elapsed();
+                    age >= self.idle_timeout
+                        || (age >= SWEEP && idle.connection.drive(cx).is_ready())
+                })
+                .collect();
+            // Oldest first, and what is taken meanwhile is the newest: none is passed over.
+            from = end - closed.len();
+            let is_done = from >= state.idle.len();
+            let goes_on = !state.idle.is_empty();
+            if is_done && !goes_on {
+                state.is_watched = false;
+            }
+            drop(state);
+            drop(closed);
+            if is_done {
+                return goes_on;
+            }
         }
-        drop(state);
-        drop(closed);
-        goes_on
     }
 }
 

@@ -74,8 +74,9 @@ impl ReverseProxyBuilder {
         self
     }
 
-    /// The number of idle connections that are kept for later requests. 1,024 by default: after many streams have ended together, as many
-    /// requests need not connect anew.
+    /// The number of idle connections that are kept for later requests: 1,024 by default, so that
+    /// after many streams have ended together, as many requests need not connect anew. Each takes a
+    /// descriptor, and what hyper has reserved to read from it, 8 KiB as a rule.
     pub const fn with_max_idle_connections(mut self, count: usize) -> Self {
         self.config.max_idle_connections = count;
         self

@@ -12,7 +12,8 @@ use crate::sse::StreamKey;
 ///
 /// The futures are `Unpin`, so that a caller which holds one needs no box for it: a store in memory
 /// answers with [`std::future::Ready`], others with a channel's receiver or a `Pin<Box<_>>`. A future
-/// that is dropped half way may or may not have had its effect; nothing is left locked.
+/// that is dropped half way may or may not have had its effect; nothing is left locked. A caller may
+/// look first with a waker that wakes nobody, and wait with another.
 ///
 /// Whether a store keeps this contract is for `store::contract` to check.
 pub trait EventStore: Clone + fmt::Debug + Send + Sync + 'static {

@@ -346,3 +346,21 @@ fn what_rings_during_the_look_is_not_missed() {
     }
     assert_eq!(data(&mut task), "a");
 }
+
+#[tokio::test(start_paused = true)]
+async fn timer_that_fires_together_with_data_goes_on() {
+    let idle = Duration::from_secs(60);
+    let options = Options {
+        idle: Some(idle),
+        ..PLAIN
+    };
+    let body = MockBody::new().then_yield().then_yield().data("a").stall();
+    let (mut task, _gauges) = relay(body, options);
+    assert_pending!(poll(&mut task));
+    assert_pending!(poll(&mut task));
+    advance(Duration::from_secs(61)).await;
+    assert_eq!(data(&mut task), "a");
+    assert_pending!(next(&mut task));
+    advance(Duration::from_secs(61)).await;
+    assert!(assert_ready!(next(&mut task)).expect("an end").is_err());
+}

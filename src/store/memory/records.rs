@@ -183,7 +183,7 @@ impl Records {
         if needed <= capacity {
             return (0, 0);
         }
-        let best = needed.max(grown(capacity, SMALL).min(limits.max_bytes));
+        let best = needed.max((2 * capacity).min(limits.max_bytes));
         (needed - capacity, best - capacity)
     }
 
@@ -193,20 +193,6 @@ impl Records {
         if self.ends.len() < capacity || capacity >= limits.max_events.get() {
             return 0;
         }
-        grown(capacity, SMALL / USUAL_EVENT).clamp(1, limits.max_events.get()) - capacity
-    }
-}
-
-/// A ring that is smaller grows faster: most streams are short, and each time all is copied.
-const SMALL: usize = 4 * 1024;
-
-/// About how long most events are.
-const USUAL_EVENT: usize = 256;
-
-const fn grown(capacity: usize, small: usize) -> usize {
-    if capacity < small {
-        4 * capacity
-    } else {
-        2 * capacity
+        (2 * capacity).clamp(1, limits.max_events.get()) - capacity
     }
 }

@@ -119,7 +119,7 @@ impl Registry {
         };
         let log = Arc::new(Log::new(key, Arc::clone(&account), about));
         let at = self.slots.insert(Arc::clone(&log))?;
-        let hash = |at: &u32| self.hasher.hash_one(self.slots.key(*at));
+        let hash = |at: &u32| hash_at(&self.slots, &self.hasher, *at);
         self.streams.insert_unique(hash(&at), at, hash);
         let lists = self
             .owners
@@ -159,7 +159,7 @@ impl Registry {
             shrink(&mut self.owners);
         }
         if self.streams.len() < self.streams.capacity() / 4 {
-            let hash = |at: &u32| self.hasher.hash_one(self.slots.key(*at));
+            let hash = |at: &u32| hash_at(&self.slots, &self.hasher, *at);
             self.streams.shrink_to(2 * self.streams.len(), hash);
         }
         true
@@ -263,6 +263,11 @@ impl Registry {
             self.slots.unlink(Of::Owner, &mut lists[group], at);
         }
     }
+}
+
+fn hash_at(slots: &Slots, hasher: &RandomState, at: u32) -> u64 {
+    // Every slot that the table names holds a stream.
+    slots.key(at).map_or(0, |key| hasher.hash_one(key))
 }
 
 /// Gives memory back once most of it is unused.
