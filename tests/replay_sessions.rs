@@ -1,6 +1,7 @@
 //! SES-7, RPL-10: whose streams are where sessions have owners, and what is left of them when a session
 //! ends.
 
+mod counting_store;
 mod replay_support;
 
 use std::{
@@ -13,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use counting_store::Counting;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use replay_support::{
@@ -38,38 +40,6 @@ const AGREED: &str =
 const IDLE: Duration = Duration::from_secs(2 * 60);
 
 type Open = Response<session::ResponseBody<ResponseBody<ScriptBody>>>;
-
-/// A store that counts how often it is asked to forget somebody.
-#[derive(Clone, Debug)]
-struct Counting<T> {
-    inner: T,
-    purges: Arc<AtomicUsize>,
-}
-
-impl<T: EventStore> EventStore for Counting<T> {
-    type Writer = T::Writer;
-    type Open = T::Open;
-    type Read = T::Read;
-    type Watch = T::Watch;
-    type Purge = T::Purge;
-
-    fn open(&self, stream: StreamKey, owner: Owner, about: Bytes) -> T::Open {
-        self.inner.open(stream, owner, about)
-    }
-
-    fn read(&self, stream: StreamKey, owner: Owner, after: u64, limit: usize) -> T::Read {
-        self.inner.read(stream, owner, after, limit)
-    }
-
-    fn watch(&self, stream: StreamKey, owner: Owner, after: u64) -> T::Watch {
-        self.inner.watch(stream, owner, after)
-    }
-
-    fn purge(&self, owner: Owner) -> T::Purge {
-        self.purges.fetch_add(1, Relaxed);
-        self.inner.purge(owner)
-    }
-}
 
 /// What the server does.
 #[derive(Default)]
