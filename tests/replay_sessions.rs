@@ -361,7 +361,8 @@ async fn ends<T: EventStore>(server: Server<T>, way: Way, attached: bool) {
         Way::Expired => time::sleep(IDLE + IDLE / 4).await,
     }
     // The server lets go of the stream, and the client is told.
-    upstream.dropped().await;
+    let dropped = time::timeout(Duration::from_secs(1), upstream.dropped()).await;
+    dropped.expect("not only when it has been alone for too long");
     if let Some(reader) = &mut reader {
         assert_eq!(reader.next().await, None);
     }

@@ -79,7 +79,8 @@
 //! on is read from the response while it passes, and later requests follow it, whatever their header
 //! says (VER-9, VER-3). It ends when a DELETE is answered with 2xx or 404, when the server answers 404
 //! to any of its requests, when nobody uses it for long, or when the [`SessionHandle`] terminates it.
-//! Then its event streams end, and whoever asked to be told by [`Session::on_end`] is told. A server
+//! Then its event streams end, and whoever asked to be told by [`Session::on_end`] is told: a
+//! [`ReplayLayer`](crate::replay::ReplayLayer) inside forgets what they said (RPL-10). A server
 //! that does not know yet is sent a DELETE (SES-11): by one task per layer, on the runtime that the
 //! first session was opened on, a few at a time, and once.
 //!
