@@ -114,6 +114,7 @@ fn serve(role: &[String]) -> Result<()> {
                     "merging" => baseline::merging(listener, upstream).await,
                     "proxy" => gateway_role::proxying(listener, upstream).await,
                     "gateway" => gateway_role::replaying(listener, upstream).await,
+                    "whole" => gateway_role::whole(listener, upstream).await,
                     _ => Err("unknown proxy".into()),
                 }
             }

@@ -7,6 +7,7 @@ use http::Uri;
 use shadowcat::message::MessageLayer;
 use shadowcat::origin::OriginLayer;
 use shadowcat::proxy::ReverseProxy;
+use shadowcat::replay::ReplayLayer;
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 
@@ -25,7 +26,7 @@ const OPTIONS: serve::Options = serve::Options {
 };
 
 /// Serves the gateway on `listener` in front of `upstream`.
-pub(crate) async fn replaying(listener: TcpListener, upstream: Uri) -> Result<()> {
+pub(crate) async fn whole(listener: TcpListener, upstream: Uri) -> Result<()> {
     let (mcp, _) = stack::mcp(
         &upstream,
         OriginLayer::loopback(),
@@ -36,13 +37,29 @@ pub(crate) async fn replaying(listener: TcpListener, upstream: Uri) -> Result<()
     Ok(serve::serve(listener, routes, OPTIONS, future::pending()).await?)
 }
 
+/// The same without a guard, and without sessions.
+pub(crate) async fn replaying(listener: TcpListener, upstream: Uri) -> Result<()> {
+    let proxy = ReverseProxy::builder(&upstream)?
+        .with_tcp_keep_alive(OPTIONS.keep_alive)
+        .build();
+    let window = stack::Window::DEFAULT;
+    let replay = ReplayLayer::new(window.store())
+        .with_max_detached_for(window.time)
+        .with_keep_alive(Some(OPTIONS.keep_alive));
+    let mcp = ServiceBuilder::new()
+        .layer(MessageLayer::new())
+        .layer(replay)
+        .service(proxy);
+    let routes = stack::Routes::new(mcp);
+    Ok(serve::serve(listener, routes, OPTIONS, future::pending()).await?)
+}
+
 /// The same without replay.
 pub(crate) async fn proxying(listener: TcpListener, upstream: Uri) -> Result<()> {
     let proxy = ReverseProxy::builder(&upstream)?
         .with_tcp_keep_alive(OPTIONS.keep_alive)
         .build();
     let mcp = ServiceBuilder::new()
-        .layer(OriginLayer::loopback())
         .layer(MessageLayer::new())
         .service(proxy);
     let routes = stack::Routes::new(mcp);

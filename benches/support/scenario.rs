@@ -7,6 +7,8 @@ const JSON_CONNECTIONS: usize = 16;
 const JSON_REQUESTS: usize = 40_000;
 const JSON_LIMIT: f64 = 1.08;
 const JSON_PROXY_LIMIT: f64 = 1.05;
+/// With origin and session, over the gateway without them.
+const JSON_WHOLE_LIMIT: f64 = 1.08;
 
 const SSE_EVENTS: usize = 200_000;
 const SSE_LIMIT: f64 = 0.25;
@@ -133,7 +135,7 @@ fn ratio(values: &[f64], baseline: &[f64]) -> f64 {
 }
 
 /// What is measured against what: a pass-through, one that only merges, the gateway without replay,
-/// and the gateway.
+/// and with it, both without a guard and sessions.
 const KINDS: [&str; 4] = ["baseline", "merging", "proxy", "gateway"];
 
 pub(crate) fn json(count: usize) -> Result<()> {
@@ -142,15 +144,19 @@ pub(crate) fn json(count: usize) -> Result<()> {
         bench.proxy("baseline")?,
         bench.proxy("proxy")?,
         bench.proxy("gateway")?,
+        bench.proxy("whole")?,
     ];
     let mut values = rounds(count, &proxies, |proxy| bench.json(proxy))?;
     let proxy = ratio(&values[1], &values[0]);
     let gateway = ratio(&values[2], &values[0]);
-    for (kind, values) in ["baseline", "proxy", "gateway"].iter().zip(&mut values) {
+    let whole = ratio(&values[3], &values[2]);
+    let kinds = ["baseline", "proxy", "gateway", "whole"];
+    for (kind, values) in kinds.iter().zip(&mut values) {
         info(&format!("json/{kind}_us"), median(values));
     }
     check("json/proxy_ratio", proxy, JSON_PROXY_LIMIT);
     check("json/ratio", gateway, JSON_LIMIT);
+    check("json/whole_ratio_to_gateway", whole, JSON_WHOLE_LIMIT);
     Ok(())
 }
 

@@ -54,7 +54,7 @@ impl Window {
         time: ReplayLayer::DEFAULT_MAX_DETACHED_FOR,
     };
 
-    fn store(self) -> Store {
+    pub(crate) fn store(self) -> Store {
         // One stream may use its window up, also where that is more than the streams of one client,
         // or all streams, take by default.
         let room = |default: usize| default.max(self.bytes.saturating_mul(2));
