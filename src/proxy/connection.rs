@@ -195,7 +195,7 @@ where
     }
 
     fn finish(mut self: Box<Self>, lingers: bool) {
-        // No waker stays behind: it would be woken by somebody else's exchange.
+        // Driven without a waker: one that stays behind is woken by somebody else's exchange.
         match self.poll_free(&mut quiet()) {
             Poll::Ready(true) => self.release(),
             Poll::Ready(false) => {}
