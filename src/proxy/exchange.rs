@@ -12,6 +12,7 @@ use super::{
     connection::{Connecting, Drive, Sending, Upstream, quiet},
     failure::Failure,
     outgoing::{Outgoing, Progress},
+    patience::Patience,
 };
 use crate::BoxError;
 
@@ -21,6 +22,7 @@ use crate::BoxError;
 pub(super) struct Exchange<B> {
     client: Arc<Client<B>>,
     progress: Progress,
+    patience: Patience,
     step: Step<B>,
 }
 
@@ -49,11 +51,6 @@ impl<B> Exchange<B> {
     pub(super) fn config(&self) -> &Config {
         &self.client.config
     }
-
-    /// Gives up: closes the connection.
-    pub(super) fn abort(&mut self) {
-        self.step = Step::Over;
-    }
 }
 
 impl<B> Exchange<B>
@@ -64,17 +61,34 @@ where
     pub(super) fn start(client: &Arc<Client<B>>, request: Request<B>) -> Self {
         let request = request.map(Outgoing::new);
         let progress = request.body().progress();
+        let mut idle = client.pool.take();
+        let timer = idle.as_mut().and_then(|idle| idle.timer().take());
         Self {
-            step: match client.pool.take() {
+            step: match idle {
                 Some(connection) => Step::send(connection, request, true),
                 None => Step::connect(client, request),
             },
             client: Arc::clone(client),
             progress,
+            patience: Patience::new(timer),
         }
     }
 
+    /// Fails once the head has taken too long.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer, Failure>> {
+        if let Poll::Ready(answer) = self.poll_answer(cx) {
+            return Poll::Ready(answer);
+        }
+        let Some(limit) = self.client.config.head_timeout else {
+            return Poll::Pending;
+        };
+        ready!(self.patience.poll(limit, cx));
+        // Closes the connection.
+        self.step = Step::Over;
+        Poll::Ready(Err(Failure::HeadTimeout))
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer, Failure>> {
         loop {
             match &mut self.step {
                 Step::Connecting(connecting) => {
@@ -97,6 +111,12 @@ where
                     };
                     match ready!(polled) {
                         Ok(response) => {
+                            // A body without a length may be a stream, which has no use for it.
+                            if let Some(connection) = connection
+                                && response.body().size_hint().exact().is_some()
+                            {
+                                *connection.timer() = self.patience.finish();
+                            }
                             let carrier = Carrier {
                                 connection: connection.take().map(|connection| connection as _),
                                 progress: self.progress.clone(),
@@ -110,6 +130,7 @@ where
                             let Some(request) = unsent else {
                                 return Poll::Ready(Err(error.into_error().into()));
                             };
+                            self.patience.reconnect();
                             self.step = Step::connect(&self.client, request);
                         }
                     }

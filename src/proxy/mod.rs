@@ -122,6 +122,7 @@ mod gauges;
 mod hop;
 mod merge;
 mod outgoing;
+mod patience;
 mod pool;
 mod service;
 mod target;

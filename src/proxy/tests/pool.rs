@@ -12,18 +12,19 @@ use tokio::time::advance;
 
 use crate::proxy::{
     connection::{Detached, Drive, Sending, Upstream},
+    patience::Timer,
     pool::Pool,
 };
 
 const IDLE: Duration = Duration::from_secs(90);
 
 /// A connection that only counts how many of it are open, and may have been closed by its upstream.
-struct Fake(Arc<AtomicUsize>, bool);
+struct Fake(Arc<AtomicUsize>, bool, Option<Timer>);
 
 impl Fake {
     fn open(count: &Arc<AtomicUsize>) -> Box<Self> {
         count.fetch_add(1, SeqCst);
-        Box::new(Self(Arc::clone(count), false))
+        Box::new(Self(Arc::clone(count), false, None))
     }
 }
 
@@ -52,6 +53,10 @@ impl Drive for Fake {
 impl Upstream<()> for Fake {
     fn send(&mut self, _request: Request<()>) -> Sending<()> {
         Box::pin(std::future::pending())
+    }
+
+    fn timer(&mut self) -> &mut Option<Timer> {
+        &mut self.2
     }
 }
 
