@@ -23,7 +23,7 @@ use tokio::{
 };
 use tower_service::Service;
 
-use super::{patience::Timer, pool::Pool};
+use super::{pool::Pool, wait::Wait};
 use crate::BoxError;
 
 /// The most that a connection reads ahead of its client.
@@ -99,8 +99,8 @@ pub(super) trait Upstream<B>: Drive {
     /// Sends `request`; the answer comes while the connection is driven.
     fn send(&mut self, request: Request<B>) -> Sending<B>;
 
-    /// What the last exchange left for the next one.
-    fn timer(&mut self) -> &mut Option<Timer>;
+    /// What the last exchange has left for the next one.
+    fn wait(&mut self) -> &mut Option<Box<Wait>>;
 }
 
 /// Until the response head. Boxed, because hyper does not name the future.
@@ -170,7 +170,7 @@ impl Connector {
                 sender,
                 driver,
                 pool,
-                timer: None,
+                wait: None,
             });
             Ok((connection, request))
         })
@@ -181,7 +181,7 @@ struct Connection<B: Body + 'static> {
     sender: http1::SendRequest<B>,
     driver: http1::Connection<TokioIo<TcpStream>, B>,
     pool: Weak<Pool<B>>,
-    timer: Option<Timer>,
+    wait: Option<Box<Wait>>,
 }
 
 impl<B> Drive for Connection<B>
@@ -260,8 +260,8 @@ where
         Box::pin(self.sender.try_send_request(request))
     }
 
-    fn timer(&mut self) -> &mut Option<Timer> {
-        &mut self.timer
+    fn wait(&mut self) -> &mut Option<Box<Wait>> {
+        &mut self.wait
     }
 }
 

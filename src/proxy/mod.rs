@@ -122,10 +122,10 @@ mod gauges;
 mod hop;
 mod merge;
 mod outgoing;
-mod patience;
 mod pool;
 mod service;
 mod target;
+mod wait;
 
 pub use self::{
     body::UpstreamBody,

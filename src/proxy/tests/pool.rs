@@ -12,14 +12,14 @@ use tokio::time::advance;
 
 use crate::proxy::{
     connection::{Detached, Drive, Sending, Upstream},
-    patience::Timer,
     pool::Pool,
+    wait::Wait,
 };
 
 const IDLE: Duration = Duration::from_secs(90);
 
 /// A connection that only counts how many of it are open, and may have been closed by its upstream.
-struct Fake(Arc<AtomicUsize>, bool, Option<Timer>);
+struct Fake(Arc<AtomicUsize>, bool, Option<Box<Wait>>);
 
 impl Fake {
     fn open(count: &Arc<AtomicUsize>) -> Box<Self> {
@@ -55,7 +55,7 @@ impl Upstream<()> for Fake {
         Box::pin(std::future::pending())
     }
 
-    fn timer(&mut self) -> &mut Option<Timer> {
+    fn wait(&mut self) -> &mut Option<Box<Wait>> {
         &mut self.2
     }
 }
