@@ -61,6 +61,11 @@ impl Deadline {
         Poll::Pending
     }
 
+    /// When it fires, if it was started.
+    pub(crate) fn fires(&self) -> Option<tokio::time::Instant> {
+        self.sleep.as_ref().map(Sleep::deadline)
+    }
+
     /// Stops it.
     pub(crate) fn clear(self: Pin<&mut Self>) {
         self.project().sleep.set(None);
