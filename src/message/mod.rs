@@ -83,7 +83,7 @@
 //! | a batch where the revision has none, or of more than 50 messages | 400 | −32600 |
 //! | 2026-07-28: no claim or no client capabilities in `params._meta` | 400 | −32602 |
 //! | a version header that is missing, repeated, or not the body's claim | 400 | −32020 |
-//! | `Mcp-Method` or `Mcp-Name` missing or not what the body says | 400 | −32020 |
+//! | `Mcp-Method` or `Mcp-Name` missing, or not what the body says, if anything | 400 | −32020 |
 //! | a version that is [not served](MessageLayer::with_versions) | 400 | −32022 |
 //! | GET or DELETE of 2026-07-28 | 405 | −32600 |
 //!
