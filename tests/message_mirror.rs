@@ -3,7 +3,7 @@
 mod judged;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use judged::{Ask, B, D, E, Outcome, To, post};
+use judged::{Ask, D, E, Outcome, To, post};
 use proptest::prelude::*;
 use serde_json::json;
 use shadowcat::message::MessageLayer;

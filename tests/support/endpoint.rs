@@ -61,6 +61,7 @@ pub(crate) async fn gateway(upstream: &str) -> Endpoint {
     };
     let (mcp, streams) = stack::mcp(
         &upstream,
+        None,
         OriginLayer::loopback(),
         stack::Window::DEFAULT,
         options.keep_alive,
