@@ -133,10 +133,15 @@ mod mirror;
 mod policy;
 #[cfg(feature = "message")]
 mod service;
+#[cfg(any(feature = "replay", feature = "session"))]
+mod unread;
 mod version;
 
 #[cfg(any(feature = "replay", feature = "session"))]
-pub(crate) use self::arrival::{Arrival, Limits};
+pub(crate) use self::{
+    arrival::{Arrival, Limits},
+    unread::is_unread,
+};
 pub use self::{
     classify::{Classified, classify},
     fact::Message,
