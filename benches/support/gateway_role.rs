@@ -29,6 +29,7 @@ const OPTIONS: serve::Options = serve::Options {
 pub(crate) async fn whole(listener: TcpListener, upstream: Uri) -> Result<()> {
     let (mcp, _) = stack::mcp(
         &upstream,
+        None,
         OriginLayer::loopback(),
         stack::Window::DEFAULT,
         OPTIONS.keep_alive,

@@ -75,8 +75,14 @@ async fn run(args: &Args) -> Result<()> {
         }
     };
     let origin = args.origin(addr)?;
-    let (mcp, streams) = stack::mcp(&upstream, origin, args.window(), args.keep_alive)
-        .map_err(|error| format!("--upstream {upstream}: {error}"))?;
+    let (mcp, streams) = stack::mcp(
+        &upstream,
+        args.cors()?,
+        origin,
+        args.window(),
+        args.keep_alive,
+    )
+    .map_err(|error| format!("--upstream {upstream}: {error}"))?;
 
     say(&format!("listening on http://{addr}/mcp"));
     greet(&format!("http://{addr}"), &upstream, demo.is_some());

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     BoxError,
-    body::ResponseBody,
+    body::{ResponseBody, is_event_stream},
     outcome::Guard,
     refusal::{Recipient, Refusal},
 };
@@ -135,7 +135,7 @@ fn relay(
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Failure::Switch);
     }
-    let is_event_stream = hop::is_event_stream(&parts.headers);
+    let is_event_stream = is_event_stream(&parts.headers);
     hop::to_client(&mut parts.headers, is_event_stream)?;
     // The version is a matter of each connection.
     parts.version = Version::default();

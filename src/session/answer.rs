@@ -1,10 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, Method, Response, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_TYPE},
-};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header::CONTENT_LENGTH};
 use http_body::Body;
 
 use super::{
@@ -263,7 +260,7 @@ impl Founder {
         response.headers_mut().insert(MCP_SESSION_ID, outer);
         let (session, keep) = (lease.record().clone(), Arc::clone(&self.keep));
         let learner = Learner::new(
-            is_event_stream(response.headers()),
+            body::is_event_stream(response.headers()),
             move |said| match said {
                 Handshake::Agreed(Some(version)) if Era::from(version) != Era::Stateless => {
                     keep.learn(&session, version);
@@ -382,17 +379,10 @@ fn hold<B>(
 where
     B: Body<Data = Bytes>,
 {
-    let is_stream = is_event_stream(response.headers());
+    let is_stream = body::is_event_stream(response.headers());
     if is_stream {
         // It ends with its session, whatever was said of its length (SSE-13).
         response.headers_mut().remove(CONTENT_LENGTH);
     }
     response.map(|body| ResponseBody::held(body, lease, is_stream, learner))
-}
-
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    const ESSENCE: &[u8] = b"text/event-stream";
-    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let essence = kind.and_then(|kind| kind.trim_ascii_start().get(..ESSENCE.len()));
-    essence.is_some_and(|essence| essence.eq_ignore_ascii_case(ESSENCE))
 }
