@@ -60,12 +60,18 @@ impl Deadline {
         }
         Poll::Pending
     }
+}
 
+#[cfg(feature = "proxy")]
+impl Deadline {
     /// When it fires, if it was started.
     pub(crate) fn fires(&self) -> Option<tokio::time::Instant> {
         self.sleep.as_ref().map(Sleep::deadline)
     }
+}
 
+#[cfg(feature = "replay")]
+impl Deadline {
     /// Stops it.
     pub(crate) fn clear(self: Pin<&mut Self>) {
         self.project().sleep.set(None);
