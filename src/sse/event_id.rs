@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn every_letter_is_right_in_every_place() {
-        for value in 0..64 {
+        for value in 0..64_u64 {
             for place in 0..8 {
                 let six_bytes = value << (6 * place);
                 let bytes = &six_bytes.to_be_bytes()[2..];
