@@ -60,6 +60,7 @@ where
     let janitor = Janitor {
         layer: Arc::downgrade(shared),
         store: shared.store.clone(),
+        realm: shared.config.realm,
         chores: Served(Arc::clone(&shared.chores)),
         service: service.clone(),
         // A copy, because a part of a transport buffer would keep all of it.
@@ -71,6 +72,7 @@ where
 struct Janitor<S, T> {
     layer: Weak<Shared<T>>,
     store: T,
+    realm: u64,
     chores: Served,
     service: S,
     uri: Uri,
@@ -97,6 +99,7 @@ impl<S, T: SessionStore> Janitor<S, T> {
         let Self {
             layer,
             store,
+            realm,
             chores: served,
             service,
             uri,
@@ -107,7 +110,7 @@ impl<S, T: SessionStore> Janitor<S, T> {
         let mut sweep_at = Instant::now();
         while layer.strong_count() > 0 {
             if sweep_at <= Instant::now() {
-                let again_in = sweep(&layer, &store).await;
+                let again_in = sweep(&layer, &store, realm).await;
                 sweep_at = after(again_in);
                 if again_in.is_zero() {
                     tokio::task::yield_now().await;
@@ -132,8 +135,8 @@ impl<S, T: SessionStore> Janitor<S, T> {
 }
 
 /// Ends what has expired, a few at a time, and says when to go on.
-async fn sweep<T: SessionStore>(layer: &Weak<Shared<T>>, store: &T) -> Duration {
-    let expired = match timeout(TIME, store.expire(EXPIRE)).await {
+async fn sweep<T: SessionStore>(layer: &Weak<Shared<T>>, store: &T, realm: u64) -> Duration {
+    let expired = match timeout(TIME, store.expire(realm, EXPIRE)).await {
         Ok(Ok(expired)) => expired,
         Ok(Err(error)) => {
             tracing::warn!(%error, "the store cannot tell which sessions have expired");

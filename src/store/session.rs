@@ -32,7 +32,8 @@ pub use self::{
 /// The futures are `Unpin`, as those of an [`EventStore`](super::EventStore). A future that is dropped
 /// half way may or may not have had its effect; nothing is left locked.
 ///
-/// Whether a store keeps this contract is for `store::contract::run_sessions` to check.
+/// Whether a store keeps this contract is for `run_sessions` and `run_expiry` in `store::contract` to
+/// check.
 pub trait SessionStore: Clone + fmt::Debug + Send + Sync + 'static {
     /// The future of [`open`](Self::open).
     type Open: Future<Output = Result<SessionLease, StoreError>> + Send + Unpin + 'static;
@@ -110,13 +111,17 @@ pub trait SessionStore: Clone + fmt::Debug + Send + Sync + 'static {
 
     /// Ends some of the sessions that nobody has used for long, and says when to ask again.
     ///
+    /// Those of `realm` are given to the caller, once: it tells their server, and only it knows which
+    /// one that is (B10, B16). Sessions of other realms may end meanwhile; they are kept for whoever
+    /// asks for those.
+    ///
     /// Each call does little, so that nobody has to wait for it (C60); `limit` is how many sessions
     /// it may end.
     ///
     /// # Errors
     ///
     /// If the store cannot tell.
-    fn expire(&self, limit: usize) -> Self::Expire;
+    fn expire(&self, realm: u64, limit: usize) -> Self::Expire;
 
     /// Up to `limit` sessions from a place in the list on: 0 is its beginning, [`SessionPage::next`]
     /// says how to go on.
@@ -138,7 +143,7 @@ pub struct Expired {
 }
 
 impl Expired {
-    /// Those sessions have ended; there is more to do in `again_in`.
+    /// Those sessions of the realm have ended; there is more to do in `again_in`.
     pub const fn new(sessions: Vec<SessionRecord>, again_in: Duration) -> Self {
         Self { sessions, again_in }
     }

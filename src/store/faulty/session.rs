@@ -60,10 +60,11 @@ impl<T: SessionStore> SessionStore for FaultyStore<T> {
             .apply(Operation::EndSession, move || inner.end(key, owner))
     }
 
-    fn expire(&self, limit: usize) -> Self::Expire {
+    fn expire(&self, realm: u64, limit: usize) -> Self::Expire {
         let inner = self.inner.clone();
-        self.faults
-            .apply(Operation::ExpireSessions, move || inner.expire(limit))
+        self.faults.apply(Operation::ExpireSessions, move || {
+            inner.expire(realm, limit)
+        })
     }
 
     fn list(&self, from: u64, limit: usize) -> Self::List {

@@ -41,6 +41,8 @@ pub struct MemorySessionStats {
     pub tombstones: usize,
     /// Sessions that expired.
     pub expired_total: u64,
+    /// Of these, sessions that no layer of their realm asked for in time: their servers were not told.
+    pub unclaimed_total: u64,
     /// How often a session was asked for by somebody else than its owner (AMB-8).
     pub foreign_total: u64,
 }
@@ -175,8 +177,8 @@ impl SessionStore for MemorySessionStore {
         ready(self.shared.end(key, owner).map_err(Into::into))
     }
 
-    fn expire(&self, limit: usize) -> Self::Expire {
-        ready(Ok(self.shared.expire(limit)))
+    fn expire(&self, realm: u64, limit: usize) -> Self::Expire {
+        ready(Ok(self.shared.expire(realm, limit)))
     }
 
     fn list(&self, from: u64, limit: usize) -> Self::List {

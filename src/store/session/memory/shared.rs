@@ -39,6 +39,7 @@ pub(super) struct Shared {
     count: AtomicUsize,
     pub(super) hand: Mutex<Hand>,
     pub(super) expired: AtomicU64,
+    pub(super) unclaimed: AtomicU64,
     foreign: AtomicU64,
 }
 
@@ -60,6 +61,7 @@ impl Shared {
             count: AtomicUsize::new(0),
             hand: Mutex::default(),
             expired: AtomicU64::new(0),
+            unclaimed: AtomicU64::new(0),
             foreign: AtomicU64::new(0),
         }
     }
@@ -69,6 +71,7 @@ impl Shared {
             sessions: self.count.load(Relaxed),
             tombstones: (0..SHARDS).map(|nth| self.shard(nth).tombstones()).sum(),
             expired_total: self.expired.load(Relaxed),
+            unclaimed_total: self.unclaimed.load(Relaxed),
             foreign_total: self.foreign.load(Relaxed),
         }
     }

@@ -33,7 +33,7 @@ fn give(store: &MemorySessionStore, nth: u32) -> SessionRecord {
 fn expire(store: &MemorySessionStore) -> (Vec<SessionRecord>, Duration) {
     let mut all = Vec::new();
     loop {
-        let expired = store.shared.expire(7);
+        let expired = store.shared.expire(1, 7);
         let again_in = expired.again_in();
         all.append(&mut expired.into_sessions());
         if !again_in.is_zero() {
@@ -170,5 +170,26 @@ fn d10_d24_threads_load_end_and_expire_the_same_sessions() {
 fn expire_all(store: &MemorySessionStore) {
     store.shared.hand.lock().expect("not poisoned").look_again();
     store.shared.make_room();
-    while !store.shared.expire(usize::MAX).into_sessions().is_empty() {}
+    while !(store.shared.expire(1, usize::MAX).into_sessions()).is_empty() {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_of_a_layer_that_is_gone_expire_and_do_not_pile_up() {
+    const COUNT: u32 = 5_000;
+    let idle = Duration::from_secs(80);
+    let store = MemorySessionStore::new()
+        .with_idle_timeout(Some(idle))
+        .with_max_sessions(2 * COUNT as usize);
+    for nth in 0..COUNT {
+        give(&store, nth);
+    }
+    tokio::time::advance(idle).await;
+    // Another realm asks; that of the sessions is gone.
+    while (store.shared.expire(2, 1_000).again_in()).is_zero() {}
+    let stats = store.stats();
+    assert_eq!(stats.sessions, 0);
+    assert_eq!(stats.expired_total, u64::from(COUNT));
+    let (kept, _) = expire(&store);
+    assert_eq!(kept.len() as u64 + stats.unclaimed_total, u64::from(COUNT));
+    assert!(stats.unclaimed_total > 0, "they are bounded");
 }
