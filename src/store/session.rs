@@ -1,19 +1,20 @@
 use std::{fmt, future::Future, time::Duration};
 
-use http::HeaderValue;
-
 use super::{Owner, StoreError};
 use crate::protocol::ProtocolVersion;
 
 mod encode;
 mod key;
 mod memory;
+mod name;
 mod record;
 mod signal;
 
+pub(crate) use self::record::now;
 pub use self::{
     key::SessionKey,
     memory::{MemorySessionStats, MemorySessionStore},
+    name::SessionName,
     record::{SessionLease, SessionRecord},
     signal::HookKey,
 };
@@ -63,22 +64,14 @@ pub trait SessionStore: Clone + fmt::Debug + Send + Sync + 'static {
     /// `OverQuota` if `owner` has too many, `Unavailable` if all together have.
     fn open(&self, owner: Owner, streams: Owner) -> Self::Open;
 
-    /// Gives an open session its name: from now on it is loaded by `key`.
-    ///
-    /// `secret` is the part of its id that is compared; `upstream` is what its server calls it.
+    /// Gives an open session its name: from now on it is loaded by the key in it.
     ///
     /// # Errors
     ///
-    /// `Conflict` if a session of that key is there or was, or one of the same realm has the same
-    /// `upstream` (B11, B14); `NotFound` if it has ended meanwhile. It stays open then, to be
+    /// `Conflict` if a session of that key is there or was, or another one of the realm is called the
+    /// same by its server (B11, B14); `NotFound` if it has ended meanwhile. It stays open then, to be
     /// abandoned.
-    fn establish(
-        &self,
-        session: &SessionRecord,
-        key: SessionKey,
-        secret: [u8; 16],
-        upstream: HeaderValue,
-    ) -> Self::Establish;
+    fn establish(&self, session: &SessionRecord, name: SessionName) -> Self::Establish;
 
     /// Takes back a session that was opened and not established. Another one is left alone.
     ///

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     protocol::ProtocolVersion,
     store::{
-        HookKey, Owner, SessionKey, SessionLease, SessionStore,
+        HookKey, Owner, SessionKey, SessionLease, SessionName, SessionStore,
         StoreErrorKind::{Conflict, NotFound},
     },
 };
@@ -73,7 +73,9 @@ impl<T: SessionStore> Given<T> {
     ) -> Self {
         let lease = store.open(owner, fresh_owner()).await;
         let lease = lease.expect("there should be room for a session");
-        let named = store.establish(&lease, key, SECRET, upstream.clone()).await;
+        let named = store
+            .establish(&lease, SessionName::new(key, SECRET, upstream.clone()))
+            .await;
         named.expect("a session of a new name should be established");
         Self {
             store: store.clone(),
@@ -105,7 +107,9 @@ async fn live<T: SessionStore>(store: T) {
         let (key, upstream) = (fresh(1), fresh_upstream());
         let loaded = store.load(key, owner).await;
         assert_kind(loaded, NotFound, "to load what has no name yet");
-        let named = store.establish(&lease, key, SECRET, upstream.clone()).await;
+        let named = store
+            .establish(&lease, SessionName::new(key, SECRET, upstream.clone()))
+            .await;
         named.expect("it should be established");
 
         let loaded = store.load(key, owner).await.expect("it should be found");
@@ -169,7 +173,9 @@ async fn b11_names_are_unique<T: SessionStore>(store: T) {
             (fresh(7), given.upstream.clone()),
         ] {
             let lease = store.open(owner, fresh_owner()).await.expect("room");
-            let named = store.establish(&lease, key, SECRET, upstream).await;
+            let named = store
+                .establish(&lease, SessionName::new(key, SECRET, upstream))
+                .await;
             assert_kind(named, Conflict, "to take a name that is another's");
             store.abandon(&lease).await.expect("it can be abandoned");
         }
@@ -183,7 +189,10 @@ async fn b11_names_are_unique<T: SessionStore>(store: T) {
     let ended = store.end(given.key, owner).await;
     ended.expect("the owner should end it");
     let lease = store.open(owner, fresh_owner()).await.expect("room");
-    let named = store.establish(&lease, given.key, SECRET, fresh_upstream());
+    let named = store.establish(
+        &lease,
+        SessionName::new(given.key, SECRET, fresh_upstream()),
+    );
     assert_kind(named.await, Conflict, "to take the name of what has ended");
     store.abandon(&lease).await.expect("it can be abandoned");
     let again = Given::named(&store, owner, fresh(7), upstream).await;
@@ -262,7 +271,7 @@ async fn a_dropped_future_leaves_nothing_locked<T: SessionStore>(store: T, polls
     let owner = fresh_owner();
     give_up(store.open(owner, fresh_owner()), polls).await;
     let lease = store.open(owner, fresh_owner()).await.expect("room");
-    let named = store.establish(&lease, fresh(7), SECRET, fresh_upstream());
+    let named = store.establish(&lease, SessionName::new(fresh(7), SECRET, fresh_upstream()));
     give_up(named, polls).await;
     store.abandon(&lease).await.expect("it can be abandoned");
 

@@ -1,9 +1,10 @@
-use http::HeaderValue;
-
 use super::{FaultyFuture, FaultyStore, Operation};
 use crate::{
     protocol::ProtocolVersion,
-    store::{Expired, Owner, SessionKey, SessionLease, SessionPage, SessionRecord, SessionStore},
+    store::{
+        Expired, Owner, SessionKey, SessionLease, SessionName, SessionPage, SessionRecord,
+        SessionStore,
+    },
 };
 
 impl<T: SessionStore> SessionStore for FaultyStore<T> {
@@ -22,16 +23,10 @@ impl<T: SessionStore> SessionStore for FaultyStore<T> {
             .apply(Operation::OpenSession, move || inner.open(owner, streams))
     }
 
-    fn establish(
-        &self,
-        session: &SessionRecord,
-        key: SessionKey,
-        secret: [u8; 16],
-        upstream: HeaderValue,
-    ) -> Self::Establish {
+    fn establish(&self, session: &SessionRecord, name: SessionName) -> Self::Establish {
         let (inner, session) = (self.inner.clone(), session.clone());
         self.faults.apply(Operation::EstablishSession, move || {
-            inner.establish(&session, key, secret, upstream)
+            inner.establish(&session, name)
         })
     }
 

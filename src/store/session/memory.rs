@@ -11,10 +11,10 @@ use std::{
     time::Duration,
 };
 
-use http::HeaderValue;
-
 use self::shared::{Limits, Shared};
-use super::{Expired, SessionKey, SessionLease, SessionPage, SessionRecord, SessionStore};
+use super::{
+    Expired, SessionKey, SessionLease, SessionName, SessionPage, SessionRecord, SessionStore,
+};
 use crate::{
     protocol::ProtocolVersion,
     store::{Owner, StoreError},
@@ -141,14 +141,8 @@ impl SessionStore for MemorySessionStore {
         ready(self.shared.open(owner, streams).map_err(Into::into))
     }
 
-    fn establish(
-        &self,
-        session: &SessionRecord,
-        key: SessionKey,
-        secret: [u8; 16],
-        upstream: HeaderValue,
-    ) -> Self::Establish {
-        let established = self.shared.establish(session, key, secret, upstream);
+    fn establish(&self, session: &SessionRecord, name: SessionName) -> Self::Establish {
+        let established = self.shared.establish(session, name);
         ready(established.map_err(Into::into))
     }
 

@@ -6,10 +6,8 @@ use std::{
     time::Duration,
 };
 
-use http::HeaderValue;
-
 use super::{
-    super::{SessionKey, SessionLease, SessionPage, SessionRecord, record::now},
+    super::{SessionKey, SessionLease, SessionName, SessionPage, SessionRecord, record::now},
     MemorySessionStats,
     accounts::Accounts,
     lapse::Hand,
@@ -137,11 +135,10 @@ impl Shared {
     pub(super) fn establish(
         &self,
         session: &SessionRecord,
-        key: SessionKey,
-        secret: [u8; 16],
-        upstream: HeaderValue,
+        name: SessionName,
     ) -> Result<(), StoreErrorKind> {
-        if !session.set_name(key, secret, upstream) || !self.upstreams.insert(session) {
+        let key = *name.key();
+        if !session.set_name(name) || !self.upstreams.insert(session) {
             return Err(StoreErrorKind::Conflict);
         }
         let result = {

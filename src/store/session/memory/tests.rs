@@ -1,4 +1,6 @@
 use super::*;
+use http::HeaderValue;
+
 use crate::store::StoreErrorKind;
 
 fn owner(name: u32) -> Owner {
@@ -21,10 +23,13 @@ fn key(nth: u32) -> SessionKey {
     SessionKey::new(1, id)
 }
 
+fn name(nth: u32) -> SessionName {
+    SessionName::new(key(nth), [1; 16], HeaderValue::from(nth))
+}
+
 fn give(store: &MemorySessionStore, nth: u32) -> SessionRecord {
     let lease = store.shared.open(owner(nth), owner(nth)).expect("room");
-    let upstream = HeaderValue::from(nth);
-    let given = store.shared.establish(&lease, key(nth), [1; 16], upstream);
+    let given = store.shared.establish(&lease, name(nth));
     given.expect("it is new");
     lease.record().clone()
 }
@@ -87,8 +92,7 @@ fn tombstones_are_bounded_and_the_oldest_go() {
         give(&store, nth);
         store.shared.end(key(nth), owner(nth)).expect("it is there");
         let lease = store.shared.open(owner(nth), owner(nth)).expect("room");
-        let upstream = HeaderValue::from(nth);
-        let again = store.shared.establish(&lease, key(nth), [1; 16], upstream);
+        let again = store.shared.establish(&lease, name(nth));
         assert!(again.is_err(), "B14");
         store.shared.abandon(&lease);
     }
