@@ -143,6 +143,18 @@ fn find(store: &MemorySessionStore, sessions: &Sessions) {
         })
         .collect();
     info("session/unknown_ns", median(&mut times));
+    // Those that are there, asked for by somebody else.
+    let stranger = Owner::from_bytes([9; 32]);
+    let foreign: Sessions = few.iter().map(|(key, _)| (*key, stranger)).collect();
+    let mut times: Vec<_> = (0..ROUNDS)
+        .map(|_| {
+            let look = |(key, owner): &(SessionKey, Owner)| {
+                black_box(now(store.load(*key, *owner)).is_err());
+            };
+            time(|| (0..1_000).for_each(|_| foreign.iter().for_each(look))) / 100_000.0
+        })
+        .collect();
+    info("session/foreign_ns", median(&mut times));
     let mut times = Vec::new();
     for _ in 0..ROUNDS {
         times.push(

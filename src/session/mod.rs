@@ -131,8 +131,8 @@
 //! session belongs to issuer and subject, not to a token, which may be refreshed; see
 //! [`SessionLayer::with_binding`] for more. Every request is checked, so a session that somebody else's
 //! token reaches for neither ends nor changes. **Without principals, possession of an id is all**
-//! (B13): that is for loopback. Attempts at another principal's session are logged, and counted by the
-//! store. No id is shown by `Debug`, or logged.
+//! (B13): that is for loopback. Attempts at another principal's session are counted by the store, and
+//! logged together. No id is shown by `Debug`, or logged.
 //!
 //! The layer checks who a session belongs to, not what they may do: authorization is per request (B07).
 

@@ -170,7 +170,7 @@ impl Shared {
 
     /// Goes on, and says whether all have been looked at.
     fn walk(&self, hand: &mut Hand, limit: usize, sessions: &mut Vec<SessionRecord>) -> bool {
-        let before = self.idle_before();
+        let before = self.idle_before(now());
         let full = sessions.len() + limit;
         let mut looks = LOOKS;
         let mut idle = Vec::new();
