@@ -99,6 +99,8 @@ pub mod refusal;
 #[cfg(feature = "replay")]
 pub mod replay;
 #[cfg(feature = "session")]
+mod seldom;
+#[cfg(feature = "session")]
 pub mod session;
 pub mod sse;
 pub mod store;

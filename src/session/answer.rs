@@ -1,14 +1,14 @@
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header::CONTENT_LENGTH};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header::CONTENT_LENGTH};
 use http_body::Body;
 
 use super::{
     ResponseBody,
     ask::Joined,
     id::{self, SessionId},
-    keep::Keep,
+    keep::{Keep, is_settled},
     layer::Shared,
     learn::Learner,
     reason::Reason,
@@ -19,7 +19,10 @@ use crate::{
     jsonrpc::Handshake,
     protocol::Era,
     refusal::{Recipient, Refusal},
-    store::{SessionKey, SessionLease, SessionRecord, SessionStore, StoreError, StoreErrorKind},
+    store::{
+        SessionKey, SessionLease, SessionName, SessionRecord, SessionStore, StoreError,
+        StoreErrorKind,
+    },
 };
 
 /// What the response to a request means for sessions.
@@ -57,7 +60,9 @@ pub(super) struct Founder {
     lease: Option<SessionLease>,
     /// What its server calls it, and has to be told if it is not given after all.
     owed: Option<HeaderValue>,
-    keep: Arc<dyn Keep>,
+    /// Where it is told, if it can be.
+    path: Option<Arc<Uri>>,
+    keep: Weak<dyn Keep>,
     /// Who sent the `initialize`.
     recipient: Recipient,
 }
@@ -68,15 +73,16 @@ impl Drop for Founder {
             session,
             lease,
             owed,
+            path,
             keep,
             recipient: _,
         } = self;
-        if lease.is_none() {
+        let Some(keep) = keep.upgrade().filter(|_| lease.is_some()) else {
             return;
-        }
+        };
         keep.abandon(session);
-        if let Some(upstream) = owed.take() {
-            keep.hang_up(session, upstream);
+        if let (Some(upstream), Some(path)) = (owed.take(), path.take()) {
+            keep.return_to(session, upstream, path);
         }
     }
 }
@@ -87,8 +93,8 @@ pub(super) enum Todo {
     End {
         lease: SessionLease,
         key: SessionKey,
-        /// Kept until nobody finds the session any more (D09).
-        ending: Option<Ending>,
+        /// Whether nobody else sees to it.
+        is_first: bool,
     },
     /// Name the session that its server has given.
     Establish {
@@ -122,11 +128,17 @@ impl From<Joined> for Role {
 }
 
 impl Role {
-    pub(super) fn founder(lease: SessionLease, keep: Arc<dyn Keep>, recipient: Recipient) -> Self {
+    pub(super) fn founder(
+        lease: SessionLease,
+        keep: Weak<dyn Keep>,
+        path: Option<Arc<Uri>>,
+        recipient: Recipient,
+    ) -> Self {
         Self::Founder(Founder {
             session: lease.record().clone(),
             lease: Some(lease),
             owed: None,
+            path,
             keep,
             recipient,
         })
@@ -135,6 +147,7 @@ impl Role {
     pub(super) fn answer<B, T>(self, mut response: Response<B>, shared: &Shared<T>) -> Answer<B>
     where
         B: Body<Data = Bytes>,
+        T: SessionStore,
     {
         match self {
             Self::Pass => {
@@ -142,16 +155,17 @@ impl Role {
                 response.headers_mut().remove(MCP_SESSION_ID);
                 Answer::Ready(pass(response))
             }
-            Self::Member(member) => member.answer(response),
+            Self::Member(member) => member.answer(response, shared),
             Self::Founder(founder) => founder.answer(response, shared),
         }
     }
 }
 
 impl Member {
-    fn answer<B>(self, mut response: Response<B>) -> Answer<B>
+    fn answer<B, T>(self, mut response: Response<B>, shared: &Shared<T>) -> Answer<B>
     where
         B: Body<Data = Bytes>,
+        T: SessionStore,
     {
         let Self {
             lease,
@@ -164,7 +178,14 @@ impl Member {
         let is_over = status == StatusCode::NOT_FOUND || (ending.is_some() && status.is_success());
         if let Some(key) = lease.key().filter(|_| is_over) {
             headers.remove(MCP_SESSION_ID);
-            let todo = Todo::End { lease, key, ending };
+            // At once, and before another DELETE has its turn (D09).
+            let is_first = shared.see_to_end(&lease);
+            drop(ending);
+            let todo = Todo::End {
+                lease,
+                key,
+                is_first,
+            };
             return Answer::First(todo, response);
         }
         // Some servers repeat the id.
@@ -258,18 +279,20 @@ impl Founder {
         B: Body<Data = Bytes>,
     {
         response.headers_mut().insert(MCP_SESSION_ID, outer);
-        let (session, keep) = (lease.record().clone(), Arc::clone(&self.keep));
-        let learner = Learner::new(
-            body::is_event_stream(response.headers()),
-            move |said| match said {
+        let (session, keep) = (lease.record().clone(), Weak::clone(&self.keep));
+        let learner = Learner::new(body::is_event_stream(response.headers()), move |said| {
+            let Some(keep) = keep.upgrade() else {
+                return;
+            };
+            match said {
                 Handshake::Agreed(Some(version)) if Era::from(version) != Era::Stateless => {
                     keep.learn(&session, version);
                 }
                 Handshake::Agreed(_) => {}
                 // What failed leaves nothing (SE-8).
                 Handshake::Refused => keep.end(&session),
-            },
-        );
+            }
+        });
         hold(response, lease, Some(Box::new(learner)))
     }
 }
@@ -284,24 +307,20 @@ impl Todo {
                 id,
                 upstream,
             } => {
-                let (session, key) = (&founder.session, id.key(shared.config.realm));
-                let establish = shared
-                    .store
-                    .establish(session, key, id.secret, upstream.clone());
-                Started::Establish(establish)
+                let key = id.key(shared.config.realm);
+                let name = SessionName::new(key, id.secret, upstream.clone());
+                let name = name.with_path(founder.path.clone());
+                Started::Establish(shared.store.establish(&founder.session, name))
             }
         }
     }
 
-    /// What is left to do once the store has done it, or has not, and nobody waits for an answer.
-    pub(super) fn give_up(self, done: &Result<(), StoreError>, keep: &dyn Keep) {
+    /// Who has to be refused if the store does not do it.
+    pub(super) const fn recipient(&self) -> Option<&Recipient> {
         match self {
-            Self::End { lease, ending, .. } => {
-                keep.ended(&lease, done);
-                drop(ending);
-            }
-            // Dropped, it takes the session back.
-            Self::Establish { founder, .. } => drop(founder),
+            // Its server has ended it: that is what the client is told.
+            Self::End { .. } => None,
+            Self::Establish { founder, .. } => Some(&founder.recipient),
         }
     }
 
@@ -317,9 +336,12 @@ impl Todo {
         T: SessionStore,
     {
         match self {
-            Self::End { lease, ending, .. } => {
-                shared.ended(&lease, &done);
-                drop(ending);
+            Self::End {
+                lease, is_first, ..
+            } => {
+                if is_first && !is_settled(&done) {
+                    shared.forget_later(&lease);
+                }
                 pass(response)
             }
             Self::Establish {
@@ -365,6 +387,11 @@ fn named(headers: &HeaderMap, max: usize) -> Result<Option<HeaderValue>, ()> {
 
 fn pass<B>(response: Response<B>) -> Response<ResponseBody<B>> {
     response.map(|body| ResponseBody::plain(body::ResponseBody::inner(body)))
+}
+
+/// The response when the store takes too long.
+pub(super) fn unavailable<B>(recipient: &Recipient) -> Response<ResponseBody<B>> {
+    respond(Reason::Unavailable.refusal(), recipient)
 }
 
 pub(super) fn respond<B>(refusal: Refusal, recipient: &Recipient) -> Response<ResponseBody<B>> {

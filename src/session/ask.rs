@@ -141,6 +141,10 @@ pub(super) fn join<B, T>(
     if method == Method::DELETE && !lease.claim_end() {
         return Err(unknown(shared));
     }
+    // A slow store may have found it before it ended.
+    if lease.is_ended() {
+        return Err(unknown(shared));
+    }
     let session = Session::new(lease.record().clone());
     request.extensions_mut().insert(session);
     Ok(Joined {

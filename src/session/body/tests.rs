@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     jsonrpc::Handshake,
     mock_body::MockBody,
-    store::{MemorySessionStore, Owner, SessionKey, SessionRecord, SessionStore},
+    store::{MemorySessionStore, Owner, SessionKey, SessionName, SessionRecord, SessionStore},
 };
 
 type Polled = Poll<Option<Result<Frame<Bytes>, io::Error>>>;
@@ -24,7 +24,9 @@ fn body(inner: MockBody, is_stream: bool) -> (SessionRecord, ResponseBody<MockBo
     let lease = lease.into_inner().expect("room");
     let upstream = http::HeaderValue::from_static("up");
     let key = SessionKey::new(1, [1; 16]);
-    let named = store.establish(&lease, key, [2; 16], upstream).into_inner();
+    let named = store
+        .establish(&lease, SessionName::new(key, [2; 16], upstream))
+        .into_inner();
     named.expect("it is new");
     let session = lease.record().clone();
     let body = ResponseBody::held(inner, lease, is_stream, None);

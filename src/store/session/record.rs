@@ -4,7 +4,7 @@ use std::{
     sync::{
         Arc, OnceLock,
         atomic::{
-            AtomicI64, AtomicU8, AtomicU32,
+            AtomicI64, AtomicU32,
             Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
@@ -12,12 +12,13 @@ use std::{
     time::Duration,
 };
 
-use http::HeaderValue;
+use http::{HeaderValue, Uri};
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 
 use super::{
     key::SessionKey,
+    name::SessionName,
     signal::{HookKey, Signal},
 };
 use crate::{protocol::ProtocolVersion, store::Owner};
@@ -34,25 +35,16 @@ pub struct SessionRecord {
 // waiting for memory.
 #[repr(C)]
 struct Inner {
-    /// Flags, and how many leases there are.
+    /// Flags, the version, and how many leases there are.
     state: AtomicU32,
     /// For the store.
     place: AtomicU32,
     /// When it was used last.
     used: AtomicI64,
     owner: Owner,
-    name: OnceLock<Name>,
-    version: AtomicU8,
+    name: OnceLock<SessionName>,
     signal: Signal,
     streams: Owner,
-}
-
-/// How a session is found.
-#[repr(C)]
-struct Name {
-    key: SessionKey,
-    secret: [u8; 16],
-    upstream: HeaderValue,
 }
 
 /// No place in a store, yet or ever.
@@ -62,7 +54,12 @@ const NEVER: u32 = u32::MAX - 1;
 const ENDED: u32 = 1 << 31;
 const ESTABLISHED: u32 = 1 << 30;
 const ENDING: u32 = 1 << 29;
-const LEASES: u32 = ENDING - 1;
+const SETTLED: u32 = 1 << 28;
+/// One of the versions, counted from 1 on; 0 is none.
+const VERSION: u32 = 0b111 << VERSION_AT;
+const VERSION_AT: u32 = 25;
+/// Each has a request or a response body, of which there are no 2²⁵.
+const LEASES: u32 = (1 << VERSION_AT) - 1;
 
 impl SessionRecord {
     /// A session that is open and has no name yet.
@@ -76,7 +73,6 @@ impl SessionRecord {
                 used: AtomicI64::new(now()),
                 state: AtomicU32::new(0),
                 place: AtomicU32::new(NOWHERE),
-                version: AtomicU8::new(0),
                 signal: Signal::default(),
             }),
         }
@@ -84,12 +80,7 @@ impl SessionRecord {
 
     /// Names the session, once; [`establish`](Self::establish) has to follow. False if it has a name.
     #[must_use = "tells whether it is the name"]
-    pub fn set_name(&self, key: SessionKey, secret: [u8; 16], upstream: HeaderValue) -> bool {
-        let name = Name {
-            key,
-            secret,
-            upstream,
-        };
+    pub fn set_name(&self, name: SessionName) -> bool {
         self.inner.name.set(name).is_ok()
     }
 
@@ -115,35 +106,43 @@ impl SessionRecord {
     /// Where it is found, once it is established.
     #[must_use]
     pub fn key(&self) -> Option<SessionKey> {
-        self.inner.name.get().map(|name| name.key)
+        self.name().map(|name| *name.key())
     }
 
     /// What its server calls it, once it is established.
     #[must_use]
     pub fn upstream(&self) -> Option<&HeaderValue> {
-        self.inner.name.get().map(|name| &name.upstream)
+        self.name().map(SessionName::upstream)
+    }
+
+    /// Where its server is asked about it, if it is established and that is known.
+    #[must_use]
+    pub fn path(&self) -> Option<&Arc<Uri>> {
+        self.name()?.path()
     }
 
     /// Whether `secret` is the second part of its id. The time does not depend on how much is right.
     #[must_use]
     pub fn verify(&self, secret: &[u8; 16]) -> bool {
-        let name = self.inner.name.get();
-        name.is_some_and(|name| name.secret.ct_eq(secret).into())
+        self.name()
+            .is_some_and(|name| name.secret().ct_eq(secret).into())
     }
 
     /// What client and server have agreed on, as far as that is known.
     #[must_use]
     pub fn version(&self) -> Option<ProtocolVersion> {
-        let nth = usize::from(self.inner.version.load(Relaxed)).checked_sub(1)?;
-        ProtocolVersion::ALL.get(nth).copied()
+        let state = self.inner.state.load(Relaxed);
+        let nth = ((state & VERSION) >> VERSION_AT).checked_sub(1)?;
+        ProtocolVersion::ALL.get(nth as usize).copied()
     }
 
     /// Notes what client and server have agreed on.
     pub fn set_version(&self, version: ProtocolVersion) {
         let nth = ProtocolVersion::ALL.iter().position(|one| *one == version);
         // There are five.
-        let nth = nth.map_or(0, |nth| nth as u8 + 1);
-        self.inner.version.store(nth, Relaxed);
+        let nth = nth.map_or(0, |nth| nth as u32 + 1) << VERSION_AT;
+        let set = |state| Some(state & !VERSION | nth & VERSION);
+        let _ = self.inner.state.fetch_update(AcqRel, Acquire, set);
     }
 
     /// Whether it has been established, and may have ended since.
@@ -255,6 +254,11 @@ impl SessionRecord {
         self.inner.state.fetch_or(ENDING, AcqRel) & ENDING == 0
     }
 
+    /// Claims to be the one who sees to what follows from its end. Nobody takes that back.
+    pub(crate) fn settle_end(&self) -> bool {
+        self.inner.state.fetch_or(SETTLED, AcqRel) & SETTLED == 0
+    }
+
     pub(crate) fn release_end(&self) {
         self.inner.state.fetch_and(!ENDING, AcqRel);
     }
@@ -265,13 +269,15 @@ impl SessionRecord {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
+    /// What it is called, once it is established.
     #[inline]
-    pub(super) fn key_ref(&self) -> Option<&SessionKey> {
-        self.inner.name.get().map(|name| &name.key)
+    pub(super) fn name(&self) -> Option<&SessionName> {
+        self.inner.name.get()
     }
 
-    pub(super) fn secret(&self) -> Option<&[u8; 16]> {
-        self.inner.name.get().map(|name| &name.secret)
+    #[inline]
+    pub(super) fn key_ref(&self) -> Option<&SessionKey> {
+        self.name().map(SessionName::key)
     }
 
     /// Whether it was not used since `before`, as [`now`] counts.
@@ -299,7 +305,7 @@ impl SessionRecord {
 }
 
 /// Nanoseconds of the clock of the runtime, from some moment on; before that moment it is negative.
-pub(super) fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     static EPOCH: OnceLock<Instant> = OnceLock::new();
     let now = Instant::now();
     let epoch = *EPOCH.get_or_init(|| now);
