@@ -25,12 +25,12 @@
 //!
 //! ```
 //! use axum::{Extension, Router, routing::post};
-//! use shadowcat::{message::{Message, MessageLayer}, protocol::Era};
+//! use shadowcat::message::{Message, MessageLayer};
 //!
 //! async fn handler(
-//!     Extension(era): Extension<Era>,
 //!     Extension(message): Extension<Message>,
 //! ) -> String {
+//!     let era = message.era().expect("told by the layer");
 //!     let peek = message.peek().ok();
 //!     let method = peek.and_then(|peek| peek.single()?.method().map(|m| m.into_owned()));
 //!     format!("{era:?} {method:?}")

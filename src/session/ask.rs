@@ -36,7 +36,7 @@ pub(super) fn judge<B, T>(
 ) -> Result<Option<Ask>, Reason> {
     let extensions = request.extensions();
     let message = extensions.get::<Message>();
-    let era = extensions.get::<Era>().copied().unwrap_or_else(|| {
+    let era = Era::of(extensions).unwrap_or_else(|| {
         let peek = message.map(Message::peek);
         let peek = peek
             .as_ref()
