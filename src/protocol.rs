@@ -114,12 +114,12 @@ impl From<ProtocolVersion> for Era {
 // Each lists the revisions that have the feature, and none says "from … on": what a later revision
 // keeps is for that revision to say (AMB-4).
 impl Era {
-    /// The era of the request with those extensions, if somebody has told it: the fact itself, or the
-    /// one that a [`Message`] has, which most requests have.
+    /// The era of the request with those extensions, if somebody has told it: by a fact of its own,
+    /// which counts more, or with the [`Message`].
     #[must_use]
     pub fn of(extensions: &Extensions) -> Option<Self> {
-        let message = extensions.get::<Message>().and_then(Message::era);
-        message.or_else(|| extensions.get::<Self>().copied())
+        let told = extensions.get::<Self>().copied();
+        told.or_else(|| extensions.get::<Message>()?.era())
     }
 
     /// Whether `initialize` opens a connection.
