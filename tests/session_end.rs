@@ -77,6 +77,27 @@ async fn ses5_delete_that_the_server_accepts_ends_the_session_for_everybody() {
 }
 
 #[tokio::test]
+async fn sse13_stream_that_may_end_early_has_no_length() {
+    let server = Server::anonymous();
+    let session = server.initialize(None).await;
+    for (kind, length) in [("text/event-stream", None), ("application/json", Some("9"))] {
+        server.script(move |_| {
+            let response = Response::builder()
+                .header("content-type", kind)
+                .header("content-length", "9");
+            Some(response.body(text("data: x\n\n")).expect("valid"))
+        });
+        let response = server.open(post(&session, CALL)).await;
+        let said = response.headers().get("content-length");
+        assert_eq!(
+            said.map(|value| value.as_bytes()),
+            length.map(str::as_bytes)
+        );
+        assert_eq!(had(response).await.body, "data: x\n\n");
+    }
+}
+
+#[tokio::test]
 async fn ses5_delete_that_the_server_refuses_changes_nothing() {
     for status in [405, 403, 500, 503] {
         let server = Server::anonymous();

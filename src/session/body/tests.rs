@@ -85,6 +85,20 @@ fn empty_body_holds_nothing() {
 }
 
 #[test]
+fn body_that_only_counts_lets_go_with_its_last_byte() {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-sum", http::HeaderValue::from_static("1"));
+    let inner = MockBody::new().data("a").trailers(trailers).exact();
+    let (session, mut body) = body(inner, false);
+    assert_eq!(session.leases(), 1);
+    expect_data(poll(&mut body), "a");
+    // Whoever has counted to the end may not ask again.
+    assert!(!body.is_end_stream());
+    assert_eq!(session.leases(), 0);
+    assert!(matches!(poll(&mut body), Poll::Ready(Some(Ok(frame))) if frame.is_trailers()));
+}
+
+#[test]
 fn trailers_pass_with_data_and_alone() {
     let mut trailers = HeaderMap::new();
     trailers.insert("x-sum", http::HeaderValue::from_static("1"));

@@ -365,3 +365,6 @@ impl Drop for SessionLease {
         record.inner.state.fetch_sub(1, Release);
     }
 }
+
+#[cfg(test)]
+mod tests;
