@@ -7,6 +7,7 @@ use http_body::Body;
 use super::{
     ResponseBody,
     ask::Joined,
+    flight::Flight,
     id::{self, SessionId},
     keep::{Keep, is_settled},
     layer::Shared,
@@ -36,7 +37,7 @@ pub(super) enum Role {
 }
 
 pub(super) struct Member {
-    lease: SessionLease,
+    flight: Flight,
     /// The id as the client sent it.
     outer: HeaderValue,
     /// Of a DELETE.
@@ -91,7 +92,7 @@ impl Drop for Founder {
 pub(super) enum Todo {
     /// Forget the session, which is over for its server.
     End {
-        lease: SessionLease,
+        flight: Flight,
         key: SessionKey,
         /// Whether nobody else sees to it.
         is_first: bool,
@@ -113,14 +114,14 @@ pub(super) enum Answer<B> {
 impl From<Joined> for Role {
     fn from(joined: Joined) -> Self {
         let Joined {
-            lease,
+            flight,
             outer,
             method,
         } = joined;
         // It was claimed when the request was joined.
-        let ending = (method == Method::DELETE).then(|| Ending(lease.record().clone()));
+        let ending = (method == Method::DELETE).then(|| Ending(flight.record().clone()));
         Self::Member(Member {
-            lease,
+            flight,
             outer,
             ending,
         })
@@ -168,7 +169,7 @@ impl Member {
         T: SessionStore,
     {
         let Self {
-            lease,
+            flight,
             outer,
             ending,
         } = self;
@@ -176,13 +177,13 @@ impl Member {
         let headers = response.headers_mut();
         // 405 says that sessions of this server cannot be deleted (SES-5).
         let is_over = status == StatusCode::NOT_FOUND || (ending.is_some() && status.is_success());
-        if let Some(key) = lease.key().filter(|_| is_over) {
+        if let Some(key) = flight.key().filter(|_| is_over) {
             headers.remove(MCP_SESSION_ID);
             // At once, and before another DELETE has its turn (D09).
-            let is_first = shared.see_to_end(&lease);
+            let is_first = shared.see_to_end(&flight);
             drop(ending);
             let todo = Todo::End {
-                lease,
+                flight,
                 key,
                 is_first,
             };
@@ -190,12 +191,12 @@ impl Member {
         }
         // Some servers repeat the id.
         let theirs = headers.get(MCP_SESSION_ID);
-        if theirs.is_some() && theirs == lease.upstream() {
+        if theirs.is_some() && theirs == flight.upstream() {
             headers.insert(MCP_SESSION_ID, outer);
         } else {
             headers.remove(MCP_SESSION_ID);
         }
-        Answer::Ready(hold(response, lease, None))
+        Answer::Ready(hold(response, flight, None))
     }
 }
 
@@ -293,7 +294,7 @@ impl Founder {
                 Handshake::Refused => keep.end(&session),
             }
         });
-        hold(response, lease, Some(Box::new(learner)))
+        hold(response, Flight::alone(lease), Some(Box::new(learner)))
     }
 }
 
@@ -301,7 +302,7 @@ impl Todo {
     /// Has the store do it.
     pub(super) fn start<T: SessionStore>(&self, shared: &Shared<T>) -> Started<T> {
         match self {
-            Self::End { lease, key, .. } => Started::End(shared.store.end(*key, lease.owner())),
+            Self::End { flight, key, .. } => Started::End(shared.store.end(*key, flight.owner())),
             Self::Establish {
                 founder,
                 id,
@@ -337,10 +338,10 @@ impl Todo {
     {
         match self {
             Self::End {
-                lease, is_first, ..
+                flight, is_first, ..
             } => {
                 if is_first && !is_settled(&done) {
-                    shared.forget_later(&lease);
+                    shared.forget_later(&flight);
                 }
                 pass(response)
             }
@@ -400,7 +401,7 @@ pub(super) fn respond<B>(refusal: Refusal, recipient: &Recipient) -> Response<Re
 
 fn hold<B>(
     mut response: Response<B>,
-    lease: SessionLease,
+    flight: Flight,
     learner: Option<Box<Learner>>,
 ) -> Response<ResponseBody<B>>
 where
@@ -411,5 +412,5 @@ where
         // It ends with its session, whatever was said of its length (SSE-13).
         response.headers_mut().remove(CONTENT_LENGTH);
     }
-    response.map(|body| ResponseBody::held(body, lease, is_stream, learner))
+    response.map(|body| ResponseBody::held(body, flight, is_stream, learner))
 }

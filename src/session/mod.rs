@@ -65,6 +65,7 @@
 //! | with an id that is none, or two of them; `initialize` with an id | 400 | −32600 |
 //! | without an id, once the inner service has given one (SES-3) | 400 | −32600 |
 //! | a batch in a session of a revision without (AMB-21) | 400 | −32600 |
+//! | with the id of another one of the session whose response is still open (SE-7) | 400 | −32600 |
 //! | without a principal, unless [that is allowed](SessionLayer::allow_anonymous) | 500 | −32603 |
 //! | `initialize` of a principal who has too many sessions | 429 | −31429 |
 //! | `initialize` when there are too many in all; any when the store fails or takes too long (C33) | 503 | −31503 |
@@ -85,6 +86,9 @@
 //! that does not know yet is sent a DELETE (SES-11): by one task per layer, on the runtime that the
 //! first request came on, a few at a time, and once. The same task has the store forget what has
 //! ended, until it has done so.
+//!
+//! The id of a request belongs to it until its response is over or dropped, on this node: a second one
+//! with that id would be answered in its place, or both would.
 //!
 //! Requests of 2026-07-28, which has no sessions, lose their `Mcp-Session-Id` and `Last-Event-ID` and
 //! pass (ERA-3). A server that gives no ids is left alone, and so is HTTP with SSE (2024-11-05), whose
@@ -143,6 +147,7 @@ mod body;
 mod chores;
 mod fact;
 mod farewell;
+mod flight;
 mod future;
 mod handle;
 mod id;

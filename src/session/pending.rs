@@ -153,11 +153,11 @@ impl Drop for Storing {
             Some((
                 _,
                 Todo::End {
-                    lease,
+                    flight,
                     is_first: true,
                     ..
                 },
-            )) => keep.forget_later(&lease),
+            )) => keep.forget_later(&flight),
             Some((_, Todo::End { .. })) | None => {}
             Some((wait, todo)) => keep.finish(Box::pin(async move {
                 let _ = wait.await;

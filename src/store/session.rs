@@ -3,20 +3,20 @@ use std::{fmt, future::Future, time::Duration};
 use super::{Owner, StoreError};
 use crate::protocol::ProtocolVersion;
 
+mod activity;
 mod encode;
 mod key;
 mod memory;
 mod name;
 mod record;
-mod signal;
 
 pub(crate) use self::record::now;
 pub use self::{
+    activity::HookKey,
     key::SessionKey,
     memory::{MemorySessionStats, MemorySessionStore},
     name::SessionName,
     record::{SessionLease, SessionRecord},
-    signal::HookKey,
 };
 
 /// Keeps sessions, so that every request of one is found to be its owner's.

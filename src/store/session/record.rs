@@ -1,5 +1,6 @@
 use std::{
     fmt,
+    num::NonZeroU64,
     ops::Deref,
     sync::{
         Arc, OnceLock,
@@ -17,9 +18,9 @@ use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 
 use super::{
+    activity::{Activity, HookKey},
     key::SessionKey,
     name::SessionName,
-    signal::{HookKey, Signal},
 };
 use crate::{protocol::ProtocolVersion, store::Owner};
 
@@ -43,7 +44,7 @@ struct Inner {
     used: AtomicI64,
     owner: Owner,
     name: OnceLock<SessionName>,
-    signal: Signal,
+    activity: Activity,
     streams: Owner,
 }
 
@@ -73,7 +74,7 @@ impl SessionRecord {
                 used: AtomicI64::new(now()),
                 state: AtomicU32::new(0),
                 place: AtomicU32::new(NOWHERE),
-                signal: Signal::default(),
+                activity: Activity::default(),
             }),
         }
     }
@@ -205,7 +206,7 @@ impl SessionRecord {
     /// Ends it for everybody on this node, who is told, once: streams end, hooks are called.
     pub fn end(&self) {
         if self.inner.state.fetch_or(ENDED, AcqRel) & ENDED == 0 {
-            self.inner.signal.send();
+            self.inner.activity.send();
         }
     }
 
@@ -222,13 +223,13 @@ impl SessionRecord {
     }
 
     pub(super) fn tell_end(&self) {
-        self.inner.signal.send();
+        self.inner.activity.send();
     }
 
     /// Calls `hook` when it ends, or now if it has ended. Another hook of that key is kept instead, if
     /// there is one.
     pub fn on_end(&self, key: HookKey, hook: impl FnOnce() + Send + 'static) {
-        let late = self.inner.signal.add(key, hook, || self.is_ended());
+        let late = self.inner.activity.add(key, hook, || self.is_ended());
         if let Some(hook) = late {
             hook();
         }
@@ -236,16 +237,21 @@ impl SessionRecord {
 
     /// Has `waker` woken when it ends. False if it has ended.
     pub(crate) fn register(&self, ticket: &mut Option<u32>, waker: &Waker) -> bool {
-        if self.is_ended() {
-            return false;
-        }
-        self.inner.signal.register(ticket, waker);
-        // It may have ended between the two.
-        !self.is_ended()
+        let is_over = || self.is_ended();
+        self.inner.activity.register(ticket, waker, is_over)
     }
 
     pub(crate) fn deregister(&self, ticket: u32) {
-        self.inner.signal.deregister(ticket);
+        self.inner.activity.deregister(ticket);
+    }
+
+    /// Claims ids of requests, all or none; see [`release_ids`](Self::release_ids).
+    pub(crate) fn claim_ids(&self, ids: &[NonZeroU64]) -> bool {
+        self.inner.activity.claim(ids)
+    }
+
+    pub(crate) fn release_ids(&self, ids: &[NonZeroU64]) {
+        self.inner.activity.release(ids);
     }
 
     /// Claims to be the one who asks the server to end it; [`release_end`](Self::release_end) takes
@@ -359,3 +365,6 @@ impl Drop for SessionLease {
         record.inner.state.fetch_sub(1, Release);
     }
 }
+
+#[cfg(test)]
+mod tests;
