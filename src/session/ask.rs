@@ -190,9 +190,8 @@ fn follow<B>(
         return Err(Reason::Batch);
     }
     let extensions = request.extensions_mut();
-    match extensions.get_mut::<Era>() {
-        Some(era) => *era = agreed,
-        None => drop(extensions.insert(agreed)),
+    if Era::of(extensions) != Some(agreed) {
+        extensions.insert(agreed);
     }
     Ok(())
 }
