@@ -2,20 +2,26 @@
 
 mod scripted;
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    io::{Read, Write},
+    net::TcpListener,
+    thread,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use scripted::{
-    CALL, CANCELLED, Canned, End, ScriptedPeer, Wire, builder, guarded, outcomes, post, proxy,
-    read_exactly, relayed, settle,
+    CALL, CANCELLED, Canned, End, ScriptedPeer, Wire, builder, builder_to, guarded, outcomes, post,
+    proxy, read_exactly, relayed, settle,
 };
 use shadowcat::{
     body::ResponseBody,
     proxy::{ReverseProxy, UpstreamBody},
 };
-use tokio::task::JoinHandle;
+use tokio::{runtime, task::JoinHandle, time};
 use tower::{Service, ServiceExt};
 
 type Proxy = ReverseProxy<Full<Bytes>>;
@@ -69,6 +75,68 @@ async fn connection_is_kept_for_the_next_request() {
         assert_eq!(peer.connections().await, 1);
     })
     .await;
+}
+
+#[tokio::test]
+async fn each_exchange_of_a_connection_has_its_whole_time() {
+    guarded(async {
+        let mut peer = ScriptedPeer::bind().await;
+        let limit = Duration::from_secs(5);
+        let proxy: Proxy = builder(&peer).with_head_timeout(Some(limit)).build();
+        let call = start(&proxy);
+        let mut upstream = peer.accept().await;
+        // So that the first look finds nothing, and the wait begins.
+        settle().await;
+        serve(&mut upstream, "1").await;
+        assert_eq!(answer(call).await, (StatusCode::OK, "1".into()));
+        settle().await;
+        time::pause();
+        time::advance(limit + Duration::from_secs(1)).await;
+        time::resume();
+        let call = start(&proxy);
+        settle().await;
+        serve(&mut upstream, "2").await;
+        assert_eq!(answer(call).await, (StatusCode::OK, "2".into()));
+        assert_eq!(peer.connections().await, 1);
+    })
+    .await;
+}
+
+#[test]
+fn proxy_outlives_the_runtime_of_its_idle_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let upstream = thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut request = Vec::new();
+            while !request.ends_with(CALL.as_bytes()) {
+                let mut part = [0; 1024];
+                let read = stream.read(&mut part).expect("readable");
+                assert_ne!(read, 0);
+                request.extend_from_slice(&part[..read]);
+            }
+            stream.write_all(&json("1")).expect("writable");
+            // The proxy's end closes it.
+            drop(stream.read(&mut [0]));
+        }
+    });
+    let uri = format!("http://{address}/mcp").parse().expect("a URI");
+    let proxy: Proxy = builder_to(&uri)
+        .with_head_timeout(Some(Duration::from_secs(5)))
+        .build();
+    for _ in 0..2 {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(guarded(async {
+            assert_eq!(answer(start(&proxy)).await, (StatusCode::OK, "1".into()));
+            settle().await;
+        }));
+    }
+    drop(proxy);
+    upstream.join().expect("no panic");
 }
 
 #[tokio::test]

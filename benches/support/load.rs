@@ -87,13 +87,12 @@ async fn json(
     connections: usize,
     requests: usize,
 ) -> Result<Target> {
-    let request: Arc<[u8]> =
-        payload::call_request(&addr.to_string(), &target.session, "json").into();
     let left = Arc::new(AtomicUsize::new(requests));
     let mut clients = JoinSet::new();
-    for _ in 0..connections {
+    for client in 1..=connections {
         let idle = target.idle.pop();
-        let (request, left) = (Arc::clone(&request), Arc::clone(&left));
+        let request = payload::call_request_of(client, &addr.to_string(), &target.session);
+        let left = Arc::clone(&left);
         clients.spawn(async move {
             let mut socket = match idle {
                 Some(socket) => socket,

@@ -90,8 +90,19 @@ fn response(header: &str, body: &str) -> String {
 
 /// A [`call_body`] with the headers of an MCP client.
 pub(crate) fn call_request(host: &str, session: &str, reply: &str) -> Vec<u8> {
+    call(host, session, reply, &call_body())
+}
+
+/// The same with another id, for clients that share a session. It is answered with 1 all the same.
+#[allow(dead_code, reason = "not every bench has such clients")]
+pub(crate) fn call_request_of(client: usize, host: &str, session: &str) -> Vec<u8> {
+    let call_of = CALL.replace("\"id\":1", &format!("\"id\":{client}"));
+    call(host, session, "json", &padded(&call_of, "\"}}}", 300))
+}
+
+fn call(host: &str, session: &str, reply: &str, body: &str) -> Vec<u8> {
     let headers = format!("mcp-session-id: {session}\r\nmcp-protocol-version: 2025-06-18\r\n");
-    request(host, &headers, reply, &call_body())
+    request(host, &headers, reply, body)
 }
 
 /// A call of a tool, about 300 bytes of JSON; its id is 1.

@@ -11,8 +11,7 @@ use std::{
 ///
 /// A server polls what it waits for more often than that wakes it: hyper's polls a body twice for each
 /// event before it rests, and a response once more when its request's body has been read. Whoever is
-/// asked again before the alarm has rung has nothing new to say, and need not
-/// look.
+/// asked again before the alarm has rung has nothing new to say, and need not look.
 pub(super) struct Alarm {
     bell: Arc<Bell>,
     waker: Waker,

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tokio::time::Instant;
+use tokio::{task::coop::has_budget_remaining, time::Instant};
 
 use super::{
     alarm::Alarm,
@@ -162,7 +162,8 @@ impl SilenceProj<'_> {
             .deadline
             .as_mut()
             .poll_since(self.spoke, limit, &mut cx);
-        *self.fires = self.deadline.fires();
+        // At the end of a task's turn a timer is not set, and says so by waking at once.
+        *self.fires = self.deadline.fires().filter(|_| has_budget_remaining());
         over.is_ready().then_some(limit)
     }
 }

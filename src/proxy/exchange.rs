@@ -169,7 +169,6 @@ where
                             let Some(request) = unsent else {
                                 return Poll::Ready(Err(error.into_error().into()));
                             };
-                            wait.reconnect();
                             *step = Step::connect(client, request);
                         }
                     }

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    runtime::{Handle, Id},
+    time::{Instant, Sleep, sleep_until},
+};
 
 use super::alarm::Alarm;
 
@@ -20,6 +23,8 @@ const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 pub(super) struct Wait {
     pub(super) alarm: Alarm,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Whose timer it is: it fires only as long as that goes on.
+    runtime: Option<Id>,
     since: Option<Instant>,
 }
 
@@ -28,6 +33,7 @@ impl Wait {
         Self {
             alarm: Alarm::new(reader),
             timer: None,
+            runtime: None,
             since: None,
         }
     }
@@ -35,7 +41,14 @@ impl Wait {
     /// Ready once `limit` has passed since the first poll of this exchange. If not, the alarm rings when
     /// it has.
     pub(super) fn poll(&mut self, limit: Duration) -> Poll<()> {
-        let since = *self.since.get_or_insert_with(Instant::now);
+        let since = *self.since.get_or_insert_with(|| {
+            let runtime = Handle::try_current().ok().map(|runtime| runtime.id());
+            if self.runtime != runtime {
+                self.timer = None;
+                self.runtime = runtime;
+            }
+            Instant::now()
+        });
         let until = since.checked_add(limit).unwrap_or(since + FOREVER);
         let timer = self
             .timer
@@ -49,11 +62,6 @@ impl Wait {
             timer.as_mut().reset(until);
         }
         Poll::Pending
-    }
-
-    /// Another connection goes on, and the wait too. The timer may be one of a runtime that is gone.
-    pub(super) fn reconnect(&mut self) {
-        self.timer = None;
     }
 
     /// The head is there.
@@ -110,19 +118,6 @@ mod tests {
         let mut reader = task::spawn(());
         assert_pending!(reader.enter(|cx, _| listen(&mut wait, cx)));
         advance(LIMIT + Duration::from_millis(1)).await;
-        assert!(reader.is_woken());
-        assert_ready!(reader.enter(|cx, _| listen(&mut wait, cx)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn new_connection_does_not_begin_the_wait_anew() {
-        let mut reader = task::spawn(());
-        let mut wait = reader.enter(|cx, _| Wait::new(cx.waker()));
-        assert_pending!(reader.enter(|cx, _| listen(&mut wait, cx)));
-        advance(Duration::from_secs(4)).await;
-        wait.reconnect();
-        assert_pending!(reader.enter(|cx, _| listen(&mut wait, cx)));
-        advance(Duration::from_millis(1_001)).await;
         assert!(reader.is_woken());
         assert_ready!(reader.enter(|cx, _| listen(&mut wait, cx)));
     }

@@ -1,11 +1,19 @@
 //! The body checklist, over a scripted body; the outcome is read from the gauges.
 
-use std::{pin::Pin, task::Poll, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame};
-use tokio::time::advance;
+use tokio::{
+    task::{coop::consume_budget, yield_now},
+    time::advance,
+};
 use tokio_test::{
     assert_pending, assert_ready,
     task::{Spawn, spawn},
@@ -276,6 +284,29 @@ async fn silence_ends_the_body_with_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn limit_that_timers_do_not_count_to_is_the_nearest_that_they_do() {
+    let longest = Duration::from_millis(u32::MAX.into());
+    for (idle, counted) in [
+        (Duration::ZERO, Duration::from_millis(1)),
+        (Duration::from_nanos(1_000_001), Duration::from_millis(2)),
+        (longest + Duration::from_millis(1), longest),
+        (Duration::MAX, longest),
+    ] {
+        let options = Options {
+            idle: Some(idle),
+            ..PLAIN
+        };
+        let (mut task, _gauges) = relay(MockBody::new().stall(), options);
+        assert_pending!(next(&mut task));
+        advance(counted + Duration::from_millis(1)).await;
+        let error = assert_ready!(next(&mut task))
+            .expect("an error")
+            .expect_err("not a clean end");
+        assert_eq!(error.kind(), BodyErrorKind::Idle(counted));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn silence_is_counted_from_the_last_frame() {
     let idle = Duration::from_secs(60);
     let options = Options {
@@ -362,5 +393,33 @@ async fn timer_that_fires_together_with_data_goes_on() {
     assert_eq!(data(&mut task), "a");
     assert_pending!(next(&mut task));
     advance(Duration::from_secs(61)).await;
+    assert!(assert_ready!(next(&mut task)).expect("an end").is_err());
+}
+
+/// Uses up what tokio lets a task do in one turn.
+async fn spend_the_turn() {
+    poll_fn(|cx| {
+        while pin!(consume_budget()).poll(cx).is_ready() {}
+        Poll::Ready(())
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_that_began_at_the_end_of_a_turn_is_ended_too() {
+    let idle = Duration::from_secs(60);
+    let options = Options {
+        idle: Some(idle),
+        ..PLAIN
+    };
+    let body = MockBody::new().then_yield().data("a").stall();
+    let (mut task, _gauges) = relay(body, options);
+    spend_the_turn().await;
+    assert_pending!(poll(&mut task));
+    yield_now().await;
+    assert_eq!(data(&mut task), "a");
+    assert_pending!(next(&mut task));
+    advance(idle + Duration::from_millis(1)).await;
+    assert!(task.is_woken(), "the timer wakes");
     assert!(assert_ready!(next(&mut task)).expect("an end").is_err());
 }

@@ -13,21 +13,16 @@ const INDEX_ENTRY: usize = size_of::<u32>();
 pub(super) enum Step {
     /// What is not used of them is no more than what is.
     Twofold,
-    /// Sixteenfold once: a stream that has had two events mostly has more, and memory is there.
+    /// With the second event sixteenfold: a stream that has had two mostly has more, and memory is
+    /// there.
     Plenty,
 }
 
-/// A ring that has grown beyond this has had its leap.
-const SMALL: usize = 1024;
+/// How many events of a stream there is room for at once if memory is there.
+const LEAP: usize = 16;
 
-impl Step {
-    const fn times(self, capacity: usize, small: usize) -> usize {
-        match self {
-            Self::Plenty if capacity < small => 16 * if capacity == 0 { 1 } else { capacity },
-            Self::Twofold | Self::Plenty => 2 * capacity,
-        }
-    }
-}
+/// A first event that is longer makes no leap.
+const SHORT: usize = 1024;
 
 /// The events of one stream that are kept: their bytes back to back, and where each of them ends.
 ///
@@ -210,7 +205,11 @@ impl Records {
         if needed <= capacity {
             return (0, 0);
         }
-        let best = needed.max(step.times(capacity, SMALL).min(limits.max_bytes));
+        let more = match step {
+            Step::Plenty if self.ends.len() == 1 && capacity <= SHORT => LEAP * capacity,
+            Step::Twofold | Step::Plenty => 2 * capacity,
+        };
+        let best = needed.max(more.min(limits.max_bytes));
         (needed - capacity, best - capacity)
     }
 
@@ -220,7 +219,10 @@ impl Records {
         if self.ends.len() < capacity || capacity >= limits.max_events.get() {
             return 0;
         }
-        let best = step.times(capacity, 2);
+        let best = match step {
+            Step::Plenty if capacity == 1 => LEAP,
+            Step::Twofold | Step::Plenty => 2 * capacity,
+        };
         best.clamp(1, limits.max_events.get()) - capacity
     }
 }

@@ -109,10 +109,10 @@ impl Shared {
         }
         let len = event.len();
         let (mut step, mut credit) = (Step::Twofold, 0);
-        let (least, mut best) = state.records.growth(len, &self.limits, step);
-        if best > 0 {
+        let grows = state.records.growth(len, &self.limits, step) != (0, 0);
+        if grows {
             step = self.step(&log.account);
-            (_, best) = state.records.growth(len, &self.limits, step);
+            let (least, best) = state.records.growth(len, &self.limits, step);
             drop(state);
             credit = self.reserve(log, least, best);
             state = log.lock();
@@ -135,7 +135,7 @@ impl Shared {
             self.count(&mut state, forgotten);
         }
         // Evicted streams leave their group before they lose their events.
-        let is_new = best > 0 && log.group.load(Relaxed) == Group::Bare as u8;
+        let is_new = grows && log.group.load(Relaxed) == Group::Bare as u8;
         let woken = state.waiters.take();
         drop(state);
 
