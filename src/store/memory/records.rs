@@ -206,7 +206,9 @@ impl Records {
             return (0, 0);
         }
         let more = match step {
-            Step::Plenty if self.ends.len() == 1 && capacity <= SHORT => LEAP * capacity,
+            Step::Plenty if self.ends.len() == 1 && capacity <= SHORT => {
+                LEAP.min(limits.max_events.get()) * capacity
+            }
             Step::Twofold | Step::Plenty => 2 * capacity,
         };
         let best = needed.max(more.min(limits.max_bytes));
