@@ -35,6 +35,16 @@
 //! sends becomes one by itself (B55). `Debug` shows neither the subject nor anything else that could
 //! name a person: only a digest, to tell principals apart.
 
+mod authorize;
+mod credentials;
 mod principal;
+mod rejection;
+mod scopes;
 
-pub use self::principal::{Principal, PrincipalBuilder, PrincipalError};
+pub use self::{
+    authorize::{Authorize, Decision, Undecided},
+    credentials::Credentials,
+    principal::{Principal, PrincipalBuilder, PrincipalError, PrincipalErrorKind},
+    rejection::{Rejection, RejectionKind},
+    scopes::{InvalidScope, Scopes},
+};
