@@ -112,5 +112,5 @@ mod mock_body;
 struct Readme;
 
 /// Any error, where its type cannot be named.
-#[cfg(any(feature = "proxy", feature = "replay"))]
+#[cfg(any(feature = "jwt", feature = "proxy", feature = "replay"))]
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

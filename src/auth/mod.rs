@@ -37,6 +37,8 @@
 
 mod authorize;
 mod credentials;
+#[cfg(feature = "jwt")]
+pub mod jwt;
 mod principal;
 mod rejection;
 mod scopes;

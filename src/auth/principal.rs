@@ -91,6 +91,28 @@ impl Principal {
     pub fn owner(&self) -> Owner {
         self.facts.owner
     }
+
+    /// What it takes, with what an allocator adds to each of its parts.
+    #[cfg(feature = "jwt")]
+    pub(super) fn bytes(&self) -> usize {
+        const ALLOCATION: usize = 16;
+
+        let Facts {
+            owner: _,
+            issuer,
+            subject,
+            client,
+            scopes,
+            expires_at: _,
+            claims,
+        } = &*self.facts;
+        let texts = [issuer, client, claims].into_iter().flatten();
+        let texts = texts.chain([subject]).chain(scopes);
+        let counts = 2 * size_of::<usize>();
+        let whole = ALLOCATION + counts + size_of::<Facts>();
+        let slots = ALLOCATION + size_of_val::<[_]>(scopes);
+        texts.fold(whole + slots, |sum, text| sum + ALLOCATION + text.len())
+    }
 }
 
 impl fmt::Debug for Principal {
