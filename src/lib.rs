@@ -79,10 +79,10 @@
 pub mod auth;
 pub mod body;
 #[cfg(any(
+    feature = "auth",
     feature = "message",
     feature = "proxy",
-    feature = "replay",
-    feature = "session"
+    feature = "replay"
 ))]
 mod deadline;
 pub mod header;

@@ -38,6 +38,12 @@ impl Scopes {
         Ok(Self { text: text.into() })
     }
 
+    /// All scopes of several sets.
+    pub(super) fn union<'a>(sets: impl Iterator<Item = &'a Self>) -> Self {
+        // Each was checked when its set was made.
+        Self::new(sets.flat_map(Self::iter)).unwrap_or_default()
+    }
+
     /// The scopes, one after another.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         // Of an empty text, one empty part is made.

@@ -24,7 +24,10 @@
 mod request;
 mod response;
 
-pub use self::{request::RequestBody, response::ResponseBody};
+pub use self::{
+    request::RequestBody,
+    response::{NoBody, ResponseBody},
+};
 
 #[cfg(test)]
 mod tests;

@@ -114,10 +114,20 @@
 
 #[cfg(feature = "message")]
 mod admit;
-#[cfg(any(feature = "message", feature = "replay", feature = "session"))]
+#[cfg(any(
+    feature = "auth",
+    feature = "message",
+    feature = "replay",
+    feature = "session"
+))]
 mod arrival;
 mod classify;
-#[cfg(any(feature = "message", feature = "replay", feature = "session"))]
+#[cfg(any(
+    feature = "auth",
+    feature = "message",
+    feature = "replay",
+    feature = "session"
+))]
 mod collect;
 mod fact;
 mod fault;
@@ -134,7 +144,7 @@ mod policy;
 mod service;
 mod version;
 
-#[cfg(any(feature = "replay", feature = "session"))]
+#[cfg(any(feature = "auth", feature = "replay", feature = "session"))]
 pub(crate) use self::arrival::{Arrival, Limits};
 pub use self::{
     classify::{Classified, classify},
@@ -148,7 +158,7 @@ pub use self::{future::ResponseFuture, layer::MessageLayer, service::ReadMessage
 /// the [`Era`](crate::protocol::Era).
 ///
 /// It refuses nothing: whoever wants messages judged has a [`MessageLayer`] outside.
-#[cfg(any(feature = "replay", feature = "session"))]
+#[cfg(any(feature = "auth", feature = "replay", feature = "session"))]
 pub(crate) fn note(parts: &mut http::request::Parts, body: bytes::Bytes) {
     let message = Message::new(body);
     let peek = message.peek();

@@ -27,6 +27,7 @@ use crate::{
     deadline::Deadline,
     outcome::Guard,
     refusal::{Recipient, Refusal},
+    sse,
 };
 
 pin_project! {
@@ -156,7 +157,7 @@ fn relay(
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Failure::Switch);
     }
-    let is_event_stream = hop::is_event_stream(&parts.headers);
+    let is_event_stream = sse::is_event_stream(&parts.headers);
     hop::to_client(&mut parts.headers, is_event_stream)?;
     // The version is a matter of each connection.
     parts.version = Version::default();

@@ -3,8 +3,8 @@
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
-        ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
-        HOST, TRANSFER_ENCODING, VIA,
+        ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HOST,
+        TRANSFER_ENCODING, VIA,
     },
 };
 
@@ -122,19 +122,6 @@ fn remove_surveyed(headers: &mut HeaderMap, survey: Survey, is_private: impl Fn(
 /// Takes out of trailers what has a meaning only in a header section (A19).
 pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
     remove_where(trailers, |name| is_hop_by_hop(name) || is_protected(name));
-}
-
-/// Whether the response is a stream of server-sent events (SWF-1).
-pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
-    const ESSENCE: &[u8] = b"text/event-stream";
-    let Some(value) = headers.get(CONTENT_TYPE) else {
-        return false;
-    };
-    let Some((essence, parameters)) = value.as_bytes().split_at_checked(ESSENCE.len()) else {
-        return false;
-    };
-    essence.eq_ignore_ascii_case(ESSENCE)
-        && matches!(parameters.trim_ascii_start().first(), None | Some(b';'))
 }
 
 /// Whether the body is encoded although identity was asked for (S18).

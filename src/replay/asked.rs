@@ -3,7 +3,7 @@ use std::{pin::Pin, sync::Arc};
 use bytes::Bytes;
 use http::{
     Extensions, HeaderMap, HeaderValue, Method, Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
+    header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH},
 };
 use http_body::Body;
 use tokio::runtime::Handle;
@@ -29,7 +29,7 @@ use crate::{
     jsonrpc::Kind,
     message::{Message, classify},
     protocol::Era,
-    sse::{EventId, StreamKey},
+    sse::{self, EventId, StreamKey},
     store::{EventStore, Owner},
 };
 
@@ -310,20 +310,9 @@ pub(super) fn stream_headers(headers: &mut HeaderMap) {
 
 /// Whether the response is an event stream whose bytes can be read (SWF-1).
 pub(super) fn is_event_stream<B>(response: &Response<B>) -> bool {
-    const ESSENCE: &[u8] = b"text/event-stream";
     let headers = response.headers();
-    let Some(kind) = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes) else {
-        return false;
-    };
-    // Nearly all responses differ in their first bytes.
-    let kind = kind.trim_ascii_start();
-    let Some((essence, parameters)) = kind.split_at_checked(ESSENCE.len()) else {
-        return false;
-    };
-    let parameters = parameters.trim_ascii_start();
     response.status() == StatusCode::OK
-        && essence.eq_ignore_ascii_case(ESSENCE)
-        && (parameters.is_empty() || parameters.starts_with(b";"))
+        && sse::is_event_stream(headers)
         && headers
             .get(CONTENT_ENCODING)
             .is_none_or(|coding| coding == "identity")

@@ -1,10 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, Method, Response, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_TYPE},
-};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header::CONTENT_LENGTH};
 use http_body::Body;
 
 use super::{
@@ -22,6 +19,7 @@ use crate::{
     jsonrpc::Handshake,
     protocol::Era,
     refusal::{Recipient, Refusal},
+    sse::is_event_stream,
     store::{SessionKey, SessionLease, SessionRecord, SessionStore, StoreError, StoreErrorKind},
 };
 
@@ -388,11 +386,4 @@ where
         response.headers_mut().remove(CONTENT_LENGTH);
     }
     response.map(|body| ResponseBody::held(body, lease, is_stream, learner))
-}
-
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    const ESSENCE: &[u8] = b"text/event-stream";
-    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let essence = kind.and_then(|kind| kind.trim_ascii_start().get(..ESSENCE.len()));
-    essence.is_some_and(|essence| essence.eq_ignore_ascii_case(ESSENCE))
 }

@@ -95,7 +95,10 @@ impl JwtAuthorizer {
         let mut trusted: Vec<Trusted> = Vec::new();
         for issuer in issuers {
             let (policy, keys) = issuer.into_parts();
-            if trusted.iter().any(|other| other.policy.issuer == policy.issuer) {
+            if trusted
+                .iter()
+                .any(|other| other.policy.issuer == policy.issuer)
+            {
                 return Err(JwtErrorKind::Issuer.into());
             }
             let keyring = Arc::new(Keyring::new(keys, policy.algorithms.clone())?);
@@ -104,7 +107,11 @@ impl JwtAuthorizer {
         if trusted.is_empty() {
             return Err(JwtErrorKind::Issuer.into());
         }
-        Ok(Self::with(trusted, Self::DEFAULT_CACHE_BYTES, Pace::ALLOWANCE))
+        Ok(Self::with(
+            trusted,
+            Self::DEFAULT_CACHE_BYTES,
+            Pace::ALLOWANCE,
+        ))
     }
 
     fn with(trusted: Vec<Trusted>, cache_bytes: usize, allowance: Duration) -> Self {

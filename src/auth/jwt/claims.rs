@@ -136,7 +136,9 @@ mod tests {
             (r#"{"exp":[10]}"#, Err(Fault::Claims)),
             (r#"{}"#, Err(Fault::Claims)),
         ] {
-            let read = claims(text).times().map(|Times { start, end }| (start, end));
+            let read = claims(text)
+                .times()
+                .map(|Times { start, end }| (start, end));
             assert_eq!(read, times, "{text}");
         }
         // No number at all, says the parser.

@@ -213,9 +213,9 @@ fn tls(roots: Option<&[CertificateDer<'static>]>) -> Result<TlsConnector, JwtErr
             }
         }
         // Systems have some that nobody can read: the others are enough.
-        None => drop(store.add_parsable_certificates(
-            rustls_native_certs::load_native_certs().certs,
-        )),
+        None => {
+            drop(store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs))
+        }
     }
     if store.is_empty() {
         return Err(JwtErrorKind::Certificates.into());

@@ -42,7 +42,9 @@ pub(super) struct Flight {
 impl Flights {
     fn lock(&self) -> MutexGuard<'_, HashMap<Digest, watch::Receiver<Landed>>> {
         // Nothing in here can panic half way.
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn board(self: &Arc<Self>, digest: &Digest) -> Boarding {

@@ -4,8 +4,8 @@ use super::{
     Algorithm, JwtError, JwtErrorKind, Keys,
     claims::{Claims, Times},
     fault::Fault,
-    url,
 };
+use crate::auth::url;
 
 /// Whose tokens are accepted, and which of them.
 ///
@@ -54,7 +54,7 @@ impl Issuer {
         keys: impl Into<Keys>,
     ) -> Result<Self, JwtError> {
         let issuer = issuer.into();
-        if !url::is_issuer(&issuer) {
+        if url::check(&issuer, true).is_none_or(|url| url.has_query) {
             return Err(JwtErrorKind::Issuer.into());
         }
         let this = Self {
@@ -250,7 +250,8 @@ mod tests {
 
     fn policy(change: impl FnOnce(Issuer) -> Issuer) -> Policy {
         let keys = Keys::none();
-        let issuer = Issuer::new(ISSUER, "ours", keys).and_then(|issuer| issuer.add_audience("too"));
+        let issuer =
+            Issuer::new(ISSUER, "ours", keys).and_then(|issuer| issuer.add_audience("too"));
         change(issuer.expect("valid")).into_parts().0
     }
 
@@ -277,7 +278,10 @@ mod tests {
             assert_eq!(check(policy, Some("JWT"), claims, now), checked, "{now}");
         }
         let issued = r#"{"aud":"ours","exp":2000,"iat":1500}"#;
-        assert_eq!(check(&exact, Some("JWT"), issued, 1_499_999), Err(Fault::NotYet));
+        assert_eq!(
+            check(&exact, Some("JWT"), issued, 1_499_999),
+            Err(Fault::NotYet)
+        );
         assert_eq!(check(&exact, Some("JWT"), issued, 1_500_000), Ok(()));
         let second = Duration::from_secs(1);
         let issuer = Issuer::new(ISSUER, "ours", Keys::none()).expect("valid");
@@ -349,17 +353,33 @@ mod tests {
     fn t07_an_algorithm_that_is_not_listed_is_refused() {
         let policy = policy(|issuer| issuer.with_algorithms([Algorithm::Rs256]).expect("one"));
         let claims = r#"{"aud":"ours","exp":10}"#;
-        assert_eq!(check(&policy, Some("JWT"), claims, 0), Err(Fault::Algorithm));
+        assert_eq!(
+            check(&policy, Some("JWT"), claims, 0),
+            Err(Fault::Algorithm)
+        );
     }
 
     #[test]
     fn aut13_what_cannot_be_an_issuer() {
-        for issuer in ["", "login.example.com", "http://login.example.com", "ftp://a", "https://"] {
+        for issuer in [
+            "",
+            "login.example.com",
+            "http://login.example.com",
+            "ftp://a",
+            "https://",
+        ] {
             let error = Issuer::new(issuer, "ours", Keys::none()).expect_err("no issuer");
             assert_eq!(error.kind(), JwtErrorKind::Issuer, "{issuer}");
         }
-        for issuer in ["https://a.example/t/", "http://127.0.0.1:9000", "http://localhost/a"] {
-            assert!(Issuer::new(issuer, "ours", Keys::none()).is_ok(), "{issuer}");
+        for issuer in [
+            "https://a.example/t/",
+            "http://127.0.0.1:9000",
+            "http://localhost/a",
+        ] {
+            assert!(
+                Issuer::new(issuer, "ours", Keys::none()).is_ok(),
+                "{issuer}"
+            );
         }
         let error = Issuer::new(ISSUER, "", Keys::none()).expect_err("no audience");
         assert_eq!(error.kind(), JwtErrorKind::Audience);

@@ -33,7 +33,9 @@ impl<'a> Object<'a> {
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Json<'a>> {
-        let found = self.members.binary_search_by(|(member, _)| (**member).cmp(name));
+        let found = self
+            .members
+            .binary_search_by(|(member, _)| (**member).cmp(name));
         found.ok().map(|at| &self.members[at].1)
     }
 
@@ -55,7 +57,11 @@ impl<'a> Object<'a> {
         match self.get(name) {
             None => Ok(None),
             Some(Json::String(text)) => Ok(Some(vec![text])),
-            Some(Json::Array(items)) => items.iter().map(Json::as_str).collect::<Option<_>>().map_or(Err(NotThat), |all| Ok(Some(all))),
+            Some(Json::Array(items)) => items
+                .iter()
+                .map(Json::as_str)
+                .collect::<Option<_>>()
+                .map_or(Err(NotThat), |all| Ok(Some(all))),
             Some(_) => Err(NotThat),
         }
     }

@@ -1,9 +1,10 @@
 use std::{fmt, time::Duration};
 
-use http::{Uri, uri::Scheme};
+use http::Uri;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
-use super::{JwtError, JwtErrorKind, address::Reach, url};
+use super::{JwtError, JwtErrorKind, address::Reach};
+use crate::auth::url;
 
 /// The URL at which an issuer publishes its keys, the `jwks_uri` of its metadata.
 ///
@@ -45,15 +46,13 @@ impl JwksUrl {
     ///
     /// If it is no such URL, names a user, or has an address for a host that is not public.
     pub fn new(url: &str) -> Result<Self, JwtError> {
-        let this = Self::parse(url)?;
-        let host = this.uri.host().and_then(url::address);
-        // It may be private, and that be allowed later.
-        let is_out_of_reach =
-            host.is_some_and(|host| matches!(Reach::of(host), Reach::Loopback | Reach::Never));
-        if this.uri.scheme() != Some(&Scheme::HTTPS) || is_out_of_reach {
-            return Err(JwtErrorKind::Url.into());
+        let this = Self::parse(url, false)?;
+        // A private one may be allowed later.
+        let address = this.uri.host().and_then(url::address);
+        match address.map(Reach::of) {
+            Some(Reach::Loopback | Reach::Never) => Err(JwtErrorKind::Url.into()),
+            None | Some(Reach::Global | Reach::Private) => Ok(this),
         }
-        Ok(this)
     }
 
     /// The keys at an `http` or `https` URL of this machine, for development: no other address is
@@ -63,22 +62,19 @@ impl JwksUrl {
     ///
     /// If it is no such URL, or of another host than `localhost` or a loopback address.
     pub fn loopback(url: &str) -> Result<Self, JwtError> {
-        let this = Self::parse(url)?;
+        let this = Self::parse(url, true)?;
         if !this.is_loopback() {
             return Err(JwtErrorKind::Url.into());
         }
         Ok(this)
     }
 
-    fn parse(url: &str) -> Result<Self, JwtError> {
-        let uri: Uri = url
-            .parse()
-            .map_err(|error| JwtError::new(JwtErrorKind::Url, error))?;
-        let is_http = [Some(&Scheme::HTTP), Some(&Scheme::HTTPS)].contains(&uri.scheme());
-        let has_host = uri.host().is_some_and(|host| !host.is_empty());
-        if !is_http || !has_host || url::has_user(&uri) {
-            return Err(JwtErrorKind::Url.into());
-        }
+    fn parse(text: &str, allows_loopback: bool) -> Result<Self, JwtError> {
+        let uri = match url::check(text, allows_loopback) {
+            Some(_) => text.parse().ok(),
+            None => None,
+        };
+        let uri = uri.ok_or(JwtErrorKind::Url)?;
         Ok(Self {
             uri,
             allows_private: false,

@@ -180,7 +180,9 @@ fn material_of_der(der: &[u8]) -> Result<Material, BadKey> {
         (Algorithm::EdDsa, Family::Ed25519),
     ];
     let mut families = curves.iter().filter_map(|(algorithm, family)| {
-        ParsedPublicKey::new(algorithm.curve()?, der).ok().map(|_| *family)
+        ParsedPublicKey::new(algorithm.curve()?, der)
+            .ok()
+            .map(|_| *family)
     });
     let family = families.next().ok_or(BadKey::OtherUse)?;
     let point = der.to_vec();

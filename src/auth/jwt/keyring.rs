@@ -133,7 +133,9 @@ impl Keyring {
     fn see_to(self: &Arc<Self>, now: Instant) {
         let mut state = self.lock();
         self.forget_stale(&mut state, now);
-        let is_old = state.as_of.is_none_or(|as_of| now - as_of >= self.refresh());
+        let is_old = state
+            .as_of
+            .is_none_or(|as_of| now - as_of >= self.refresh());
         if is_old && state.fetch.is_none() && now >= state.not_before {
             self.start(&mut state, now);
         }
@@ -144,7 +146,10 @@ impl Keyring {
         if matches!(self.origin, Origin::Nowhere) {
             return;
         }
-        if state.as_of.is_some_and(|as_of| now - as_of >= self.max_stale()) {
+        if state
+            .as_of
+            .is_some_and(|as_of| now - as_of >= self.max_stale())
+        {
             tracing::error!(keys = state.keys.len(), "keys are too old to be believed");
             let none = KeySet::default();
             state.keys.retire_all_but(&none);

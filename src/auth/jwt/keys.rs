@@ -105,7 +105,8 @@ pub(super) fn read(path: &Path) -> Result<Vec<Jwk>, JwtError> {
 fn read_capped(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     let file = fs::File::open(path)?;
-    file.take(MAX_DOCUMENT_BYTES as u64 + 1).read_to_end(&mut text)?;
+    file.take(MAX_DOCUMENT_BYTES as u64 + 1)
+        .read_to_end(&mut text)?;
     Ok(text)
 }
 

@@ -19,7 +19,6 @@ mod keys;
 mod pace;
 mod stats;
 mod token;
-mod url;
 mod verdicts;
 
 pub use self::{

@@ -68,7 +68,11 @@ impl Pace {
     pub(super) fn spend(&self, from: Instant, to: Instant) {
         let window = self.window(to);
         let spent = self.spent.load(Relaxed);
-        let before = if spent >> 32 == window { spent } else { window << 32 };
+        let before = if spent >> 32 == window {
+            spent
+        } else {
+            window << 32
+        };
         let micros = (to - from).as_micros() as u64;
         self.spent.store(before + micros.min(1_000_000), Relaxed);
     }
@@ -107,7 +111,10 @@ mod tests {
         assert!(pace.allows(start));
         pace.spend(start, start + Duration::from_millis(4));
         assert!(pace.allows(start + Duration::from_millis(4)));
-        pace.spend(start + Duration::from_millis(4), start + Duration::from_millis(5));
+        pace.spend(
+            start + Duration::from_millis(4),
+            start + Duration::from_millis(5),
+        );
         assert!(!pace.allows(start + Duration::from_millis(5)));
         assert!(!pace.allows(start + Duration::from_millis(49)));
         assert!(pace.allows(start + Duration::from_millis(50)));

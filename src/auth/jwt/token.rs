@@ -77,7 +77,12 @@ mod tests {
 
     fn token(header: &str) -> String {
         let encode = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
-        format!("{}.{}.{}", encode(header), encode("{}"), encode("signature"))
+        format!(
+            "{}.{}.{}",
+            encode(header),
+            encode("{}"),
+            encode("signature")
+        )
     }
 
     #[test]
@@ -85,9 +90,18 @@ mod tests {
         let text = token(r#"{"alg":"RS256","kid":"a","typ":"JWT","jku":"https://evil.example"}"#);
         let token = Token::parse(&text).expect("it is one");
         assert_eq!(token.algorithm, Algorithm::Rs256);
-        assert_eq!((token.kid.as_deref(), token.typ.as_deref()), (Some("a"), Some("JWT")));
-        assert_eq!((&*token.payload, &*token.signature), (&b"{}"[..], &b"signature"[..]));
-        assert_eq!(text.strip_prefix(token.message).map(|rest| &rest[..1]), Some("."));
+        assert_eq!(
+            (token.kid.as_deref(), token.typ.as_deref()),
+            (Some("a"), Some("JWT"))
+        );
+        assert_eq!(
+            (&*token.payload, &*token.signature),
+            (&b"{}"[..], &b"signature"[..])
+        );
+        assert_eq!(
+            text.strip_prefix(token.message).map(|rest| &rest[..1]),
+            Some(".")
+        );
     }
 
     #[test]
@@ -119,7 +133,10 @@ mod tests {
 
     #[test]
     fn t09_t10_t14_headers_that_are_refused() {
-        let long = format!(r#"{{"alg":"RS256","kid":"{}"}}"#, "a".repeat(MAX_KID_BYTES + 1));
+        let long = format!(
+            r#"{{"alg":"RS256","kid":"{}"}}"#,
+            "a".repeat(MAX_KID_BYTES + 1)
+        );
         for (header, fault) in [
             ("[]", Fault::Header),
             ("x", Fault::Header),

@@ -115,11 +115,13 @@ impl Verdicts {
 
     /// How many there are, what they take, and how often they were of use.
     pub(super) fn stats(&self) -> (usize, usize, u64) {
-        self.shards.iter().fold((0, 0, 0), |(len, bytes, hits), shard| {
-            let shard = lock(shard);
-            let bytes = bytes + Self::overhead() + shard.bytes_with(0);
-            (len + shard.slots.len(), bytes, hits + shard.hits)
-        })
+        self.shards
+            .iter()
+            .fold((0, 0, 0), |(len, bytes, hits), shard| {
+                let shard = lock(shard);
+                let bytes = bytes + Self::overhead() + shard.bytes_with(0);
+                (len + shard.slots.len(), bytes, hits + shard.hits)
+            })
     }
 }
 

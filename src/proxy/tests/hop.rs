@@ -163,22 +163,6 @@ fn event_stream_is_neither_buffered_nor_sized_sse_13() {
 }
 
 #[test]
-fn event_stream_is_known_by_its_media_type_swf_1() {
-    for (value, expected) in [
-        ("text/event-stream", true),
-        ("Text/Event-Stream; charset=utf-8", true),
-        ("text/event-stream ;x", true),
-        ("text/event-streams", false),
-        ("application/json", false),
-        ("", false),
-    ] {
-        let headers = fields(&[("content-type", value)]);
-        assert_eq!(hop::is_event_stream(&headers), expected, "{value:?}");
-    }
-    assert!(!hop::is_event_stream(&HeaderMap::new()));
-}
-
-#[test]
 fn trailers_keep_what_is_only_a_trailer_a19() {
     let mut trailers = fields(&[
         ("authorization", "Bearer x"),
