@@ -214,7 +214,8 @@ fn tls(roots: Option<&[CertificateDer<'static>]>) -> Result<TlsConnector, JwtErr
         }
         // Systems have some that nobody can read: the others are enough.
         None => {
-            drop(store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs))
+            let system = rustls_native_certs::load_native_certs();
+            store.add_parsable_certificates(system.certs);
         }
     }
     if store.is_empty() {
