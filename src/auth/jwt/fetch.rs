@@ -112,9 +112,9 @@ impl Fetcher {
     /// One that is not allowed spoils them all: whoever answers so is up to something.
     fn check(&self, addresses: &[SocketAddr]) -> Result<(), FetchError> {
         let is_allowed = |address: &SocketAddr| match Reach::of(address.ip()) {
-            Reach::Loopback => self.url.is_loopback(),
-            Reach::Global => !self.url.is_loopback(),
-            Reach::Private => self.url.allows_private && !self.url.is_loopback(),
+            Reach::Loopback => self.url.is_loopback,
+            Reach::Global => !self.url.is_loopback,
+            Reach::Private => self.url.allows_private && !self.url.is_loopback,
             Reach::Never => false,
         };
         let are_allowed = addresses.iter().all(is_allowed);
@@ -272,5 +272,51 @@ impl fmt::Debug for Fetcher {
             .field("url", url)
             .field("is_https", &tls.is_some())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fetcher(url: Result<JwksUrl, JwtError>) -> Fetcher {
+        Fetcher {
+            url: url.expect("a URL"),
+            tls: None,
+        }
+    }
+
+    #[test]
+    fn b57_all_addresses_of_a_name_must_be_allowed() {
+        let name = "https://login.example.com/keys";
+        let public = fetcher(JwksUrl::new(name));
+        let private = fetcher(JwksUrl::new(name).map(JwksUrl::allow_private_addresses));
+        let local = fetcher(JwksUrl::loopback("http://localhost/keys"));
+        // What a name of this machine leads to counts, and not the name.
+        let misnamed = fetcher(JwksUrl::new("https://localhost/keys"));
+        for (addresses, allowed) in [
+            (&["1.1.1.1"][..], [true, true, false, true]),
+            (&["1.1.1.1", "2606:4700::1111"], [true, true, false, true]),
+            (&["10.0.0.1"], [false, true, false, false]),
+            (&["1.1.1.1", "10.0.0.1"], [false, true, false, false]),
+            (&["fd00::1"], [false, true, false, false]),
+            (&["127.0.0.1"], [false, false, true, false]),
+            (&["127.0.0.1", "::1"], [false, false, true, false]),
+            (&["1.1.1.1", "127.0.0.1"], [false, false, false, false]),
+            (&["::ffff:127.0.0.1"], [false, false, true, false]),
+            (&["169.254.169.254"], [false, false, false, false]),
+            (
+                &["1.1.1.1", "169.254.169.254"],
+                [false, false, false, false],
+            ),
+        ] {
+            let resolved: Vec<_> = addresses
+                .iter()
+                .map(|address| SocketAddr::new(address.parse().expect("an address"), 443))
+                .collect();
+            let checked = [&public, &private, &local, &misnamed]
+                .map(|fetcher| fetcher.check(&resolved).is_ok());
+            assert_eq!(checked, allowed, "{addresses:?}");
+        }
     }
 }

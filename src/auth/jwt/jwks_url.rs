@@ -17,6 +17,8 @@ use crate::auth::url;
 #[must_use]
 pub struct JwksUrl {
     pub(super) uri: Uri,
+    /// Whether it was said to be of this machine: what a name leads to is no such thing.
+    pub(super) is_loopback: bool,
     pub(super) allows_private: bool,
     pub(super) roots: Option<Vec<CertificateDer<'static>>>,
     pub(super) refresh: Duration,
@@ -45,8 +47,8 @@ impl JwksUrl {
     /// # Errors
     ///
     /// If it is no such URL, names a user, or has an address for a host that is not public.
-    pub fn new(url: &str) -> Result<Self, JwtError> {
-        let this = Self::parse(url, false)?;
+    pub fn new(text: &str) -> Result<Self, JwtError> {
+        let this = Self::parse(text, false)?;
         // A private one may be allowed later.
         let address = this.uri.host().and_then(url::address);
         match address.map(Reach::of) {
@@ -61,9 +63,9 @@ impl JwksUrl {
     /// # Errors
     ///
     /// If it is no such URL, or of another host than `localhost` or a loopback address.
-    pub fn loopback(url: &str) -> Result<Self, JwtError> {
-        let this = Self::parse(url, true)?;
-        if !this.is_loopback() {
+    pub fn loopback(text: &str) -> Result<Self, JwtError> {
+        let this = Self::parse(text, true)?;
+        if !this.uri.host().is_some_and(url::is_loopback) {
             return Err(JwtErrorKind::Url.into());
         }
         Ok(this)
@@ -77,6 +79,7 @@ impl JwksUrl {
         let uri = uri.ok_or(JwtErrorKind::Url)?;
         Ok(Self {
             uri,
+            is_loopback: allows_loopback,
             allows_private: false,
             roots: None,
             refresh: Self::DEFAULT_REFRESH,
@@ -120,17 +123,13 @@ impl JwksUrl {
         self.max_stale = age;
         self
     }
-
-    /// Whether it is one of this machine, by its own account.
-    pub(super) fn is_loopback(&self) -> bool {
-        self.uri.host().is_some_and(url::is_loopback)
-    }
 }
 
 impl fmt::Debug for JwksUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             uri,
+            is_loopback,
             allows_private,
             roots: _,
             refresh,
@@ -138,6 +137,7 @@ impl fmt::Debug for JwksUrl {
         } = self;
         f.debug_struct("JwksUrl")
             .field("uri", uri)
+            .field("is_loopback", is_loopback)
             .field("allows_private", allows_private)
             .field("refresh", refresh)
             .field("max_stale", max_stale)

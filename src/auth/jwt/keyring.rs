@@ -45,7 +45,7 @@ struct State {
     not_before: Instant,
     /// How often in a row there were no new ones, and why.
     failures: u32,
-    error: Option<JwtErrorKind>,
+    error: Option<JwtError>,
     /// Over when its other end is dropped.
     fetch: Option<watch::Receiver<()>>,
 }
@@ -248,9 +248,9 @@ impl Keyring {
                 state.failures = state.failures.saturating_add(1);
                 // The last good ones stay, and go on to age (C69).
                 state.not_before = now + backoff(&state);
-                state.error = Some(error.kind());
                 let source = std::error::Error::source(&error);
                 tracing::warn!(%error, source, failures = state.failures, "no new keys");
+                state.error = Some(error);
             }
         }
         self.schedule(&state);
@@ -296,9 +296,10 @@ impl Keyring {
         if let Some(mut wait) = wait {
             while wait.changed().await.is_ok() {}
         }
-        let state = self.lock();
+        let mut state = self.lock();
         if state.keys.is_empty() {
-            return Err(state.error.unwrap_or(JwtErrorKind::Fetch).into());
+            let error = state.error.take();
+            return Err(error.unwrap_or_else(|| JwtErrorKind::Fetch.into()));
         }
         Ok(())
     }
