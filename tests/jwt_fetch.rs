@@ -452,12 +452,13 @@ fn a_runtime_that_is_shut_down_leaves_nothing_behind() {
         unavailable(decide_now(&authorizer, &token)),
         Duration::from_secs(1)
     );
-    let decision = first.block_on(async {
-        let Decision::Later(decision) = begin(&authorizer, &token) else {
-            panic!("without keys")
-        };
-        decision
-    });
+    let begun = {
+        let _within = first.enter();
+        begin(&authorizer, &token)
+    };
+    let Decision::Later(decision) = begun else {
+        panic!("without keys")
+    };
     drop(first);
     let second = runtime();
     assert!(unavailable(second.block_on(decision)) >= Duration::from_secs(1));

@@ -55,7 +55,7 @@ fn t23_documents_that_are_refused() {
         ),
         (large, "the document is larger than 256 KiB"),
     ] {
-        assert_eq!(refused(&document), reason, "{:.80}", document);
+        assert_eq!(refused(&document), reason, "{document:.80}");
     }
     let most: Vec<_> = many.into_iter().take(128).collect();
     assert!(Keys::from_jwks(&json!({"keys": most}).to_string()).is_ok());
@@ -91,7 +91,7 @@ fn t23_keys_that_are_refused() {
         with(ed.clone(), "crv", json!("Ed448")),
         with(ed.clone(), "crv", json!("X25519")),
         with(ed.clone(), "x", json!(encode([1; 31]))),
-        with(ed.clone(), "x", json!("not base64!")),
+        with(ed, "x", json!("not base64!")),
         with(ec.clone(), "crv", json!("secp256k1")),
         with(ec.clone(), "crv", json!("P-384")),
         with(ec.clone(), "crv", Value::Null),

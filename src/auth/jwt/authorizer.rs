@@ -325,3 +325,6 @@ impl fmt::Debug for JwtAuthorizer {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,21 +58,25 @@ impl Pace {
 
     /// Whether a signature may be checked at once.
     pub(super) fn allows(&self, now: Instant) -> bool {
+        let (_, micros) = self.spent_in(self.window(now));
+        u128::from(micros) < self.allowance.as_micros()
+    }
+
+    /// What was spent in a part of time, with that part and without.
+    fn spent_in(&self, window: u64) -> (u64, u64) {
         let spent = self.spent.load(Relaxed);
-        let (window, micros) = (spent >> 32, spent & u64::from(u32::MAX));
-        window != self.window(now) || u128::from(micros) < self.allowance.as_micros()
+        let micros = if spent >> 32 == window {
+            spent & u64::from(u32::MAX)
+        } else {
+            0
+        };
+        (window << 32 | micros, micros)
     }
 
     /// Says that so much time was spent. What another thread says in the same moment may be lost, which
     /// does no harm.
     pub(super) fn spend(&self, from: Instant, to: Instant) {
-        let window = self.window(to);
-        let spent = self.spent.load(Relaxed);
-        let before = if spent >> 32 == window {
-            spent
-        } else {
-            window << 32
-        };
+        let (before, _) = self.spent_in(self.window(to));
         let micros = (to - from).as_micros() as u64;
         self.spent.store(before + micros.min(1_000_000), Relaxed);
     }

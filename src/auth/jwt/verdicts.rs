@@ -243,3 +243,6 @@ impl fmt::Debug for Verdicts {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
