@@ -2,20 +2,16 @@
 
 mod jwt_support;
 
-use std::time::{Duration, SystemTime};
-
-use jwt_support::signer::{Signer, encode};
+use jwt_support::signer::Signer;
 use jwt_support::{
     AUDIENCE, ISSUER, authorizer, claims, claims_with, decide_now, issuer, jwks, keys, now, refusal,
 };
-use proptest::prelude::*;
 use serde_json::{Value, json};
-use shadowcat::auth::jwt::{Algorithm, Issuer, JwtAuthorizer, Keys};
+use shadowcat::auth::jwt::{Issuer, JwtAuthorizer};
 
 const MALFORMED: &str = "the token is no signed JWT";
 const HEADER: &str = "the header of the token is not valid";
 const CRITICAL: &str = "the token has a critical header that is not known here";
-const ALGORITHM: &str = "the token is signed with an algorithm that is not accepted";
 const TYPE: &str = "the token is no access token";
 const CLAIMS: &str = "the claims of the token are not valid";
 const OTHER_ISSUER: &str = "the token is from an issuer that is not accepted";
@@ -23,7 +19,6 @@ const OTHER_AUDIENCE: &str = "the token is for another server";
 const SUBJECT: &str = "the token says of nobody who it is";
 const EXPIRED: &str = "the token has expired";
 const NOT_YET: &str = "the token is not valid yet";
-const UNKNOWN_KEY: &str = "the token is signed with a key that is not known";
 const SIGNATURE: &str = "the signature of the token is not valid";
 
 #[test]

@@ -16,6 +16,7 @@ use http::{
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use shadowcat::{
+    auth::{Auth, AuthLayer, CheckScopes, MetadataService, ScopeLayer, StaticTokens},
     body::{RequestBody, ResponseBody},
     message::{MessageLayer, ReadMessage},
     origin::{CheckOrigin, OriginLayer},
@@ -24,10 +25,14 @@ use shadowcat::{
     session::{BindSession, SessionLayer},
     store::{MemorySessionStore, MemoryStore, erased::ErasedStore},
 };
-use tower::{Service, ServiceBuilder};
+use tower::{Layer, Service, ServiceBuilder};
 
 /// The stack of `/mcp`, outermost layer first.
 pub(crate) type Mcp = CheckOrigin<ReadMessage<BindSession<Resumable, Sessions>>>;
+
+/// The same for those who are known.
+pub(crate) type Guarded =
+    CheckOrigin<Auth<ReadMessage<CheckScopes<BindSession<Resumable, Sessions>>>, StaticTokens>>;
 
 /// The upstream, with streams that can be resumed.
 type Resumable = Replay<ReverseProxy<RequestBody<Incoming>>, Store>;
@@ -75,6 +80,47 @@ pub(crate) fn mcp(
     window: Window,
     keep_alive: Duration,
 ) -> Result<(Mcp, ReplayHandle), UpstreamUrlError> {
+    let (resumable, streams) = resumable(upstream, window, keep_alive)?;
+    let mcp = ServiceBuilder::new()
+        // A page in a browser on this machine reaches loopback too, and the upstream cannot tell,
+        // because it sees its own name as the `Host`.
+        .layer(origin)
+        // Reads each body once, with a limit and a deadline, for all layers inside.
+        .layer(MessageLayer::new())
+        // Gives clients session ids of our own. Nobody is known here, so possession of one is all.
+        .layer(SessionLayer::new(Sessions::new()).allow_anonymous())
+        .service(resumable);
+    Ok((mcp, streams))
+}
+
+/// The same for those whom `auth` lets in, as far as `scopes` does.
+pub(crate) fn guarded(
+    upstream: &Uri,
+    origin: OriginLayer,
+    auth: AuthLayer<StaticTokens>,
+    scopes: ScopeLayer,
+    window: Window,
+    keep_alive: Duration,
+) -> Result<(Guarded, ReplayHandle), UpstreamUrlError> {
+    let (resumable, streams) = resumable(upstream, window, keep_alive)?;
+    let mcp = ServiceBuilder::new()
+        .layer(origin)
+        // Before anything is read, so that those who are not let in cost little.
+        .layer(auth)
+        .layer(MessageLayer::new())
+        .layer(scopes)
+        // Each session is its principal's.
+        .layer(SessionLayer::new(Sessions::new()))
+        .service(resumable);
+    Ok((mcp, streams))
+}
+
+/// The upstream with streams that can be resumed, which it need not know of, and what ends them.
+fn resumable(
+    upstream: &Uri,
+    window: Window,
+    keep_alive: Duration,
+) -> Result<(Resumable, ReplayHandle), UpstreamUrlError> {
     let proxy = ReverseProxy::builder(upstream)?
         .with_tcp_keep_alive(keep_alive)
         .build();
@@ -82,30 +128,33 @@ pub(crate) fn mcp(
         .with_max_detached_for(window.time)
         .with_keep_alive(Some(keep_alive));
     let streams = replay.handle();
-    let mcp = ServiceBuilder::new()
-        // A page in a browser on this machine reaches loopback too, and the upstream cannot tell,
-        // because it sees its own name as the `Host`.
-        .layer(origin)
-        // Reads each body once, with a limit and a deadline, for all layers inside.
-        .layer(MessageLayer::new())
-        // Gives clients session ids of our own. Nobody is known here, so possession of one is all:
-        // the gateway listens on loopback only.
-        .layer(SessionLayer::new(Sessions::new()).allow_anonymous())
-        // Makes the upstream's event streams resumable, which it need not know of.
-        .layer(replay)
-        .service(proxy);
-    Ok((mcp, streams))
+    Ok((replay.layer(proxy), streams))
 }
 
-/// `/mcp` and `/healthz`; nothing else reaches the upstream (PRX-13).
+/// `/mcp`, its metadata and `/healthz`; nothing else reaches the upstream (PRX-13).
 #[derive(Clone, Debug)]
 pub(crate) struct Routes<S> {
     mcp: S,
+    metadata: Option<MetadataService>,
 }
 
 impl<S> Routes<S> {
     pub(crate) const fn new(mcp: S) -> Self {
-        Self { mcp }
+        Self {
+            mcp,
+            metadata: None,
+        }
+    }
+
+    /// Also serves `metadata`, to anyone and any page (AUT-3).
+    pub(crate) fn with_metadata(self, metadata: Option<MetadataService>) -> Self {
+        Self { metadata, ..self }
+    }
+
+    /// The metadata, if `path` is theirs.
+    fn metadata_at(&self, path: &str) -> Option<&MetadataService> {
+        let metadata = self.metadata.as_ref()?;
+        metadata.paths().contains(&path).then_some(metadata)
     }
 }
 
@@ -135,7 +184,13 @@ where
             ("/mcp", _) => (StatusCode::METHOD_NOT_ALLOWED, Some("GET, POST, DELETE")),
             ("/healthz", &Method::GET | &Method::HEAD) => (StatusCode::OK, None),
             ("/healthz", _) => (StatusCode::METHOD_NOT_ALLOWED, Some("GET, HEAD")),
-            _ => (StatusCode::NOT_FOUND, None),
+            (path, _) => match self.metadata_at(path) {
+                Some(metadata) => {
+                    let response = metadata.respond(&request);
+                    return RouteFuture::fixed(response);
+                }
+                None => (StatusCode::NOT_FOUND, None),
+            },
         };
         let text = status.canonical_reason().unwrap_or_default();
         let mut response = Response::new(ResponseBody::fixed(Bytes::from_static(text.as_bytes())));
@@ -145,9 +200,7 @@ where
         if let Some(allow) = allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
-        RouteFuture::Fixed {
-            response: Some(response),
-        }
+        RouteFuture::fixed(response)
     }
 }
 
@@ -156,6 +209,14 @@ pin_project! {
     pub(crate) enum RouteFuture<F, B> {
         Mcp { #[pin] call: F },
         Fixed { response: Option<Response<ResponseBody<B>>> },
+    }
+}
+
+impl<F, B> RouteFuture<F, B> {
+    const fn fixed(response: Response<ResponseBody<B>>) -> Self {
+        Self::Fixed {
+            response: Some(response),
+        }
     }
 }
 

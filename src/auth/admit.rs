@@ -45,25 +45,22 @@ pub(super) fn admit<B>(
         Some(place) => *place = principal,
         None => drop(request.extensions_mut().insert(principal)),
     }
-    replace_credentials(request, config);
+    set_upstream_credential(request, config);
     Ok(expiry)
 }
 
 /// Makes a request nobody's.
 pub(super) fn admit_anonymous<B>(request: &mut Request<B>, config: &Config) {
     request.extensions_mut().remove::<Principal>();
-    replace_credentials(request, config);
+    set_upstream_credential(request, config);
 }
 
-/// The client's token is for this server, and for no other one (AUT-12, B50).
-fn replace_credentials<B>(request: &mut Request<B>, config: &Config) {
-    match &config.upstream {
-        Some(upstream) => drop(
-            request
-                .headers_mut()
-                .insert(AUTHORIZATION, upstream.clone()),
-        ),
-        None => drop(request.headers_mut().remove(AUTHORIZATION)),
+/// The client's token was for this server, and is for no other one (AUT-12, B50).
+fn set_upstream_credential<B>(request: &mut Request<B>, config: &Config) {
+    if let Some(upstream) = &config.upstream {
+        request
+            .headers_mut()
+            .insert(AUTHORIZATION, upstream.clone());
     }
 }
 

@@ -48,7 +48,7 @@ impl<'a> Credentials<'a> {
         self.uri
     }
 
-    /// The request's header fields, with the token still in one of them.
+    /// The request's header fields, but for `Authorization`.
     #[must_use]
     pub const fn headers(&self) -> &'a HeaderMap {
         self.headers

@@ -69,6 +69,7 @@ impl Principal {
 
     /// When the credentials stop to be valid, the `exp` of a token.
     #[must_use]
+    #[inline]
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.facts.expires_at
     }

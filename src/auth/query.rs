@@ -4,13 +4,19 @@ use http::{Uri, uri::PathAndQuery};
 const NAME: &[u8] = b"access_token";
 
 /// Takes `access_token` out of the query: it is not used, and must not be seen further in (AUT-2).
+#[inline]
 pub(super) fn strip(uri: &mut Uri) {
-    let Some(query) = uri.query() else {
-        return;
-    };
-    if !query.split('&').any(is_token) {
-        return;
+    if uri
+        .query()
+        .is_some_and(|query| query.split('&').any(is_token))
+    {
+        strip_from(uri);
     }
+}
+
+#[cold]
+fn strip_from(uri: &mut Uri) {
+    let query = uri.query().unwrap_or_default();
     let mut text = uri.path().to_owned();
     let mut separator = '?';
     for pair in query.split('&').filter(|pair| !is_token(pair)) {

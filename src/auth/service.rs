@@ -67,7 +67,9 @@ where
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let Shared { authorizer, config } = &*self.shared;
         query::strip(request.uri_mut());
-        let token = match bearer::token(request.headers()) {
+        let credentials = bearer::take(request.headers_mut());
+        let token = credentials.as_ref().map_err(|reason| *reason);
+        let token = match token.and_then(bearer::token) {
             Ok(token) => token,
             Err(NoToken::Absent) if config.is_optional => {
                 admit_anonymous(&mut request, config);

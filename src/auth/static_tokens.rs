@@ -1,16 +1,14 @@
 use std::{error::Error, fmt};
 
-use sha2::{Digest, Sha256};
-use subtle::{ConditionallySelectable, ConstantTimeEq};
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use super::{Authorize, Credentials, Decision, Principal, Rejection, Undecided, bearer};
 
 /// Bearer tokens that are known from the start, for tests and small set-ups.
 ///
-/// A token is compared with all of them in constant time, by its SHA-256 digest, which is all that
-/// is kept of it: what a check takes depends on how many there are, not on which of them is right, or
-/// how much of one. They should be long, and random. One that expires does so by its principal's
-/// [`expires_at`](Principal::expires_at).
+/// A token is compared with all that are as long, in constant time: how long a check takes tells how
+/// many there are, and of which lengths, but not how much of one was guessed right. They should be
+/// long, and random. One that expires does so by its principal's [`expires_at`](Principal::expires_at).
 #[derive(Clone, Default)]
 #[must_use]
 pub struct StaticTokens {
@@ -19,7 +17,7 @@ pub struct StaticTokens {
 
 #[derive(Clone)]
 struct Entry {
-    digest: [u8; 32],
+    token: Box<[u8]>,
     principal: Principal,
 }
 
@@ -47,34 +45,48 @@ impl StaticTokens {
         if !bearer::is_b64token(token.as_bytes()) {
             return refused(StaticTokenErrorKind::Malformed);
         }
-        let digest = digest(token);
-        if self.entries.iter().any(|entry| entry.digest == digest) {
+        let token: Box<[u8]> = token.as_bytes().into();
+        if self.entries.iter().any(|entry| entry.token == token) {
             return refused(StaticTokenErrorKind::Repeated);
         }
-        self.entries.push(Entry { digest, principal });
+        self.entries.push(Entry { token, principal });
         Ok(self)
     }
 
+    #[inline]
     fn find(&self, token: &str) -> Option<&Principal> {
-        let digest = digest(token);
         // Not the first that is equal: all are looked at, and none is left out.
         let mut found = u32::MAX;
         for (index, entry) in (0..).zip(&self.entries) {
-            let is_equal = entry.digest.ct_eq(&digest);
-            found.conditional_assign(&index, is_equal);
+            found.conditional_assign(&index, is_equal(&entry.token, token.as_bytes()));
         }
         let entry = self.entries.get(found as usize)?;
         Some(&entry.principal)
     }
 }
 
-fn digest(token: &str) -> [u8; 32] {
-    Sha256::digest(token).into()
+/// In a time that depends on the lengths only. By words, which is many times as fast as by bytes.
+#[inline]
+fn is_equal(one: &[u8], other: &[u8]) -> Choice {
+    if one.len() != other.len() {
+        return Choice::from(0);
+    }
+    let (one, one_rest) = one.as_chunks();
+    let (other, other_rest) = other.as_chunks();
+    let words = one.iter().zip(other).fold(0, |differs, (one, other)| {
+        differs | (u64::from_le_bytes(*one) ^ u64::from_le_bytes(*other))
+    });
+    let bytes = one_rest.iter().zip(other_rest);
+    let differs = bytes.fold(words, |differs, (one, other)| {
+        differs | u64::from(one ^ other)
+    });
+    differs.ct_eq(&0)
 }
 
 impl Authorize for StaticTokens {
     type Future = Undecided;
 
+    #[inline]
     fn authorize(&self, credentials: Credentials<'_>) -> Decision<Undecided> {
         Decision::Now(match self.find(credentials.token()) {
             Some(principal) => Ok(principal.clone()),
@@ -84,7 +96,6 @@ impl Authorize for StaticTokens {
 }
 
 impl fmt::Debug for StaticTokens {
-    // Neither tokens nor digests: who knows one can tell whether a guess of the token is right.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StaticTokens")
             .field("len", &self.entries.len())
@@ -156,6 +167,20 @@ mod tests {
             assert_eq!(subject(other), None, "{other:?}");
         }
         assert_eq!(StaticTokens::new().find(""), None);
+    }
+
+    #[test]
+    fn tokens_that_differ_in_one_bit_anywhere_are_not_equal() {
+        for len in [1, 7, 8, 9, 16, 31, 40] {
+            let one = vec![0x55; len];
+            assert!(bool::from(is_equal(&one, &one.clone())));
+            assert!(!bool::from(is_equal(&one, &one[1..])));
+            for bit in 0..len * 8 {
+                let mut other = one.clone();
+                other[bit / 8] ^= 1 << (bit % 8);
+                assert!(!bool::from(is_equal(&one, &other)), "bit {bit} of {len}");
+            }
+        }
     }
 
     #[test]
