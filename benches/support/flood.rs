@@ -1,6 +1,10 @@
 //! A stream's latency, while many requests with tokens that are not good come to the same server.
+//!
+//! Events come from outside of the server, as from an upstream, and say when: what counts is how long
+//! the server takes to hand them on.
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,16 +23,17 @@ use shadowcat::auth::AuthLayer;
 use shadowcat::auth::jwt::JwtAuthorizer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder, Runtime};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, interval, sleep_until};
 use tower::{Layer, service_fn};
 
-/// How often an event is due.
+/// How often there is an event.
 const PACE: Duration = Duration::from_millis(2);
-const EVENTS: usize = 2_000;
+const EVENTS: usize = 1_000;
 const CONNECTIONS: u32 = 16;
 
-/// Microseconds between when an event is due and when it is there.
+/// Microseconds between when an event comes and when it is there.
 pub(crate) struct Latency {
     pub(crate) p50: f64,
     pub(crate) p99: f64,
@@ -37,13 +42,10 @@ pub(crate) struct Latency {
 
 type Guard = (Arc<JwtAuthorizer>, String);
 
-/// Says when it was due.
-struct Ticks {
-    due: Interval,
-    epoch: Instant,
-}
+/// What comes from outside.
+struct Events(mpsc::Receiver<Bytes>);
 
-impl Body for Ticks {
+impl Body for Events {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -51,11 +53,21 @@ impl Body for Ticks {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let epoch = self.epoch;
-        self.due.poll_tick(cx).map(|due| {
-            let event = format!("data: {:020}\n\n", (due - epoch).as_nanos());
-            Some(Ok(Frame::data(event.into())))
-        })
+        self.0
+            .poll_recv(cx)
+            .map(|event| event.map(Frame::data).map(Ok))
+    }
+}
+
+/// Sends events that say when, until nobody takes them.
+async fn produce(events: mpsc::Sender<Bytes>, epoch: Instant) {
+    let mut due = interval(PACE);
+    loop {
+        due.tick().await;
+        let event = format!("data: {:020}\n\n", epoch.elapsed().as_nanos());
+        if events.send(event.into()).await.is_err() {
+            return;
+        }
     }
 }
 
@@ -75,7 +87,8 @@ pub(crate) fn run(flood: Option<Guard>, rate: u32) -> Latency {
     let listener = listener.expect("a port");
     let address = listener.local_addr().expect("an address");
     let authorizer = flood.as_ref().map(|(guard, _)| Arc::clone(guard));
-    server.spawn(serve(listener, authorizer, epoch));
+    let outside = runtime(1);
+    server.spawn(serve(listener, authorizer, outside.handle().clone(), epoch));
     let (stop, refused) = (
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicU64::new(0)),
@@ -99,15 +112,16 @@ pub(crate) fn run(flood: Option<Guard>, rate: u32) -> Latency {
     });
     let client = Builder::new_current_thread().enable_all().build();
     let started = Instant::now();
-    let mut late = client.expect("a runtime").block_on(listen(address, epoch));
+    let mut took = client.expect("a runtime").block_on(listen(address, epoch));
     let refused = refused.load(Relaxed) as f64 / started.elapsed().as_secs_f64();
     stop.store(true, Relaxed);
     if let Some(flooding) = flooding {
         flooding.join().expect("no panic");
     }
     server.shutdown_background();
-    late.sort_by(f64::total_cmp);
-    let part = |part: f64| late[(late.len() as f64 * part) as usize];
+    outside.shutdown_background();
+    took.sort_by(f64::total_cmp);
+    let part = |part: f64| took[(took.len() as f64 * part) as usize];
     Latency {
         p50: part(0.5),
         p99: part(0.99),
@@ -115,14 +129,19 @@ pub(crate) fn run(flood: Option<Guard>, rate: u32) -> Latency {
     }
 }
 
-async fn serve(listener: TcpListener, authorizer: Option<Arc<JwtAuthorizer>>, epoch: Instant) {
-    let ticks = service_fn(move |_: Request<Incoming>| async move {
-        let mut due = interval(PACE);
-        due.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut response = Response::new(Ticks { due, epoch });
+async fn serve(
+    listener: TcpListener,
+    authorizer: Option<Arc<JwtAuthorizer>>,
+    outside: Handle,
+    epoch: Instant,
+) {
+    let events = service_fn(move |_: Request<Incoming>| {
+        let (sender, events) = mpsc::channel(16);
+        outside.spawn(produce(sender, epoch));
+        let mut response = Response::new(Events(events));
         let kind = http::HeaderValue::from_static("text/event-stream");
         response.headers_mut().insert(CONTENT_TYPE, kind);
-        Ok::<_, Infallible>(response)
+        ready(Ok::<_, Infallible>(response))
     });
     loop {
         let (stream, _) = listener.accept().await.expect("a connection");
@@ -130,18 +149,18 @@ async fn serve(listener: TcpListener, authorizer: Option<Arc<JwtAuthorizer>>, ep
         let io = TokioIo::new(stream);
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(TokioTimer::new());
-        let authorizer = authorizer.clone();
+        let (authorizer, events) = (authorizer.clone(), events.clone());
         tokio::spawn(async move {
             // Whoever goes away, goes away.
             let _over = match authorizer {
                 // The listener has no token: it is the stream that is there already.
                 Some(authorizer) => {
                     let layer = AuthLayer::new(authorizer).with_optional(true);
-                    let service = TowerToHyperService::new(layer.layer(ticks));
+                    let service = TowerToHyperService::new(layer.layer(events));
                     http.serve_connection(io, service).await.is_ok()
                 }
                 None => {
-                    let service = TowerToHyperService::new(ticks);
+                    let service = TowerToHyperService::new(events);
                     http.serve_connection(io, service).await.is_ok()
                 }
             };
@@ -149,17 +168,17 @@ async fn serve(listener: TcpListener, authorizer: Option<Arc<JwtAuthorizer>>, ep
     }
 }
 
-/// How late each event is.
+/// How long each event took.
 async fn listen(address: SocketAddr, epoch: Instant) -> Vec<f64> {
     let mut stream = TcpStream::connect(address).await.expect("connected");
     stream
         .write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n")
         .await
         .expect("sent");
-    let mut late = Vec::with_capacity(EVENTS);
+    let mut took = Vec::with_capacity(EVENTS);
     let mut text = Vec::new();
     let mut seen = 0;
-    while late.len() < EVENTS {
+    while took.len() < EVENTS {
         stream.read_buf(&mut text).await.expect("more");
         let now = Instant::now();
         while let Some(at) = memchr::memmem::find(&text[seen..], b"data: ") {
@@ -169,12 +188,12 @@ async fn listen(address: SocketAddr, epoch: Instant) -> Vec<f64> {
             };
             let digits = std::str::from_utf8(digits).expect("ASCII");
             let due = epoch + Duration::from_nanos(digits.parse().expect("a number"));
-            late.push((now - due).as_nanos() as f64 / 1_000.0);
+            took.push((now - due).as_nanos() as f64 / 1_000.0);
             seen = number + 20;
         }
     }
     // What came while others were still connecting is no measure.
-    late.split_off(EVENTS / 10)
+    took.split_off(EVENTS / 10)
 }
 
 /// Sends one request after another over one connection, at its pace.
@@ -199,7 +218,7 @@ async fn ask(
         sleep_until(due).await;
         due += pause;
         // Each another one: the first characters of a signature, which are never the good ones.
-        let number = format!("{:08}", nth * 10_000_000 + count);
+        let number = format!("{:08}", nth * 1_000_000 + count);
         let bad = if signature.is_empty() {
             format!("{message}{number}")
         } else {
