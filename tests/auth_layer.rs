@@ -372,5 +372,7 @@ fn layer_service_future_and_body_can_be_shared_and_sent() {
     assert!(format!("{layer:?} {service:?} {call:?}").contains("Calling"));
     // Whatever authorizes need not be shown, nor be one that can be copied.
     struct Opaque;
-    assert!(format!("{:?}", AuthLayer::new(Opaque).clone()).contains("Opaque"));
+    let opaque = AuthLayer::new(Opaque);
+    let copy = opaque.clone();
+    assert!(format!("{opaque:?} {copy:?}").contains("Opaque"));
 }
