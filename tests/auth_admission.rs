@@ -13,7 +13,7 @@ use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Full};
 use shadowcat::{
-    auth::{Auth, AuthLayer, MetadataService, Principal, Rejection, StaticTokens},
+    auth::{Auth, AuthLayer, MetadataService, Principal, Rejection, ScopeLayer, StaticTokens},
     session::SessionLayer,
 };
 use tokio::time::advance;
@@ -173,6 +173,52 @@ async fn aut_12_b50_clients_token_ends_here() {
         assert_eq!(sent, ["Bearer upstream"]);
         assert!(sent[0].is_sensitive());
     }
+}
+
+#[tokio::test]
+async fn b50_upstreams_401_is_not_relayed_as_ours_where_that_is_hidden() {
+    let upstream = service_fn(async |request: Inner| {
+        let status = request.headers()["x-answer"].to_str().expect("ASCII");
+        let response = Response::builder().status(status).header(
+            "www-authenticate",
+            r#"Bearer resource_metadata="https://evil""#,
+        );
+        Ok::<_, Infallible>(response.body(Full::<Bytes>::from("theirs")).expect("valid"))
+    });
+    let scoped = ScopeLayer::new()
+        .allow_anonymous()
+        .add_method("tools/call", scopes(&["tools"]))
+        .layer(upstream);
+    let asked = |token: Option<&str>, status: &'static str| {
+        let mut request = post(CALL);
+        let status = HeaderValue::from_static(status);
+        request.headers_mut().insert("x-answer", status);
+        match token {
+            Some(token) => with(token, request),
+            None => request,
+        }
+    };
+    let layer = AuthLayer::new(tokens()).with_optional(true);
+    let hiding = layer
+        .clone()
+        .with_hidden_unauthorized(true)
+        .layer(scoped.clone());
+    let had = ask(&hiding, asked(Some("alpha"), "401")).await;
+    assert_eq!((had.status.as_u16(), had.challenge()), (502, ""));
+    assert!(had.body.contains("-31502") && !had.body.contains("theirs"));
+    // Other answers are not ours to change, and neither are those of layers that know of this one.
+    assert_eq!(
+        ask(&hiding, asked(Some("alpha"), "403")).await.body,
+        "theirs"
+    );
+    let had = ask(&hiding, asked(None, "401")).await;
+    assert_eq!(
+        (had.status.as_u16(), had.challenge()),
+        (401, r#"Bearer scope="tools""#)
+    );
+
+    let had = ask(&layer.layer(scoped), asked(Some("alpha"), "401")).await;
+    assert_eq!((had.status.as_u16(), &*had.body), (401, "theirs"));
 }
 
 #[tokio::test]

@@ -124,6 +124,34 @@ fn each_wrong_token_is_answered_as_what_it_is() {
 }
 
 #[test]
+fn a22_body_that_is_announced_is_not_asked_for_if_the_token_is_wrong() {
+    let gateway = Gateway::start(FLAGS);
+    let answer = gateway.exchange(
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer unknown\r\n\
+         Expect: 100-continue\r\nConnection: close\r\nContent-Length: 1000\r\n\r\n",
+    );
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+}
+
+#[test]
+fn metadata_have_a_head_and_a_preflight() {
+    let gateway = Gateway::start(FLAGS);
+    for (method, status, length) in [("HEAD", "200", true), ("OPTIONS", "204", false)] {
+        let answer = gateway.exchange(&format!(
+            "{method} /.well-known/oauth-protected-resource/mcp HTTP/1.1\r\n\
+             Host: localhost\r\nConnection: close\r\n\r\n"
+        ));
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+        assert!(answer.ends_with("\r\n\r\n"), "no body: {answer}");
+        let says_length = answer.contains("content-length: ") && !answer.contains(": 0\r\n");
+        assert_eq!(says_length, length, "{answer}");
+    }
+}
+
+#[test]
 fn aut_7_scope_that_is_missing_for_one_tool_is_named() {
     let gateway = Gateway::start(FLAGS);
     let session = session(&gateway, "beta");

@@ -105,8 +105,9 @@ pub(crate) fn guarded<A>(
     let (resumable, streams) = resumable(upstream, window, keep_alive)?;
     let mcp = ServiceBuilder::new()
         .layer(origin)
-        // Before anything is read, so that those who are not let in cost little.
-        .layer(auth)
+        // Before anything is read, so that those who are not let in cost little. What the upstream
+        // thinks of us is none of the client's business.
+        .layer(auth.with_hidden_unauthorized(true))
         .layer(MessageLayer::new())
         .layer(scopes)
         // Each session is its principal's.
