@@ -9,8 +9,9 @@
 //!  request ▼                                  response body ▲
 //!  tower-http Trace, Cors
 //!  origin::OriginLayer      Host and Origin allow-lists                400 403
-//!  your authentication      verifies → Principal                       401 403
+//!  auth::AuthLayer          verifies a token → Principal               400 401 503
 //!  message::MessageLayer    reads the POST body once → Message, Era    400 405 408 413 415
+//!  auth::ScopeLayer         scopes per method, tool, resource          403
 //!  session::SessionLayer    owner check, id mapping → Session          400 404
 //!  replay::ReplayLayer      event ids, event log, Last-Event-ID        400
 //!  proxy::ReverseProxy      or any service of yours                    502 504
@@ -59,7 +60,7 @@
 //!
 //! | module | what it is | feature | default |
 //! |---|---|---|---|
-//! | [`auth`] | [`Principal`](auth::Principal): who calls | `auth` | yes |
+//! | [`auth`] | [`AuthLayer`](auth::AuthLayer): who calls; [`ScopeLayer`](auth::ScopeLayer): what they may do | `auth` | yes |
 //! | [`message`] | [`MessageLayer`](message::MessageLayer): reads and judges each message; [`classify`](message::classify) | `message` | yes |
 //! | [`origin`] | [`OriginLayer`](origin::OriginLayer): who may use a server from a browser | `origin` | yes |
 //! | [`replay`] | [`ReplayLayer`](replay::ReplayLayer): streams that can be resumed | `replay` | yes |

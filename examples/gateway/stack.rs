@@ -16,7 +16,7 @@ use http::{
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use shadowcat::{
-    auth::{Auth, AuthLayer, CheckScopes, MetadataService, ScopeLayer, StaticTokens},
+    auth::{Auth, AuthLayer, CheckScopes, MetadataService, ScopeLayer},
     body::{RequestBody, ResponseBody},
     message::{MessageLayer, ReadMessage},
     origin::{CheckOrigin, OriginLayer},
@@ -31,8 +31,8 @@ use tower::{Layer, Service, ServiceBuilder};
 pub(crate) type Mcp = CheckOrigin<ReadMessage<BindSession<Resumable, Sessions>>>;
 
 /// The same for those who are known.
-pub(crate) type Guarded =
-    CheckOrigin<Auth<ReadMessage<CheckScopes<BindSession<Resumable, Sessions>>>, StaticTokens>>;
+pub(crate) type Guarded<A> =
+    CheckOrigin<Auth<ReadMessage<CheckScopes<BindSession<Resumable, Sessions>>>, A>>;
 
 /// The upstream, with streams that can be resumed.
 type Resumable = Replay<ReverseProxy<RequestBody<Incoming>>, Store>;
@@ -94,19 +94,20 @@ pub(crate) fn mcp(
 }
 
 /// The same for those whom `auth` lets in, as far as `scopes` does.
-pub(crate) fn guarded(
+pub(crate) fn guarded<A>(
     upstream: &Uri,
     origin: OriginLayer,
-    auth: AuthLayer<StaticTokens>,
+    auth: AuthLayer<A>,
     scopes: ScopeLayer,
     window: Window,
     keep_alive: Duration,
-) -> Result<(Guarded, ReplayHandle), UpstreamUrlError> {
+) -> Result<(Guarded<A>, ReplayHandle), UpstreamUrlError> {
     let (resumable, streams) = resumable(upstream, window, keep_alive)?;
     let mcp = ServiceBuilder::new()
         .layer(origin)
-        // Before anything is read, so that those who are not let in cost little.
-        .layer(auth)
+        // Before anything is read, so that those who are not let in cost little. What the upstream
+        // thinks of us is none of the client's business.
+        .layer(auth.with_hidden_unauthorized(true))
         .layer(MessageLayer::new())
         .layer(scopes)
         // Each session is its principal's.

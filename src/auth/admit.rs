@@ -23,12 +23,20 @@ pub(super) struct Expiry {
     pub(super) retry: Option<Duration>,
 }
 
+/// What has to be known of a request once its response is there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) expiry: Option<Expiry>,
+    /// Whether a 401 from further in is not passed on.
+    pub(super) hides_unauthorized: bool,
+}
+
 /// Makes a request one of the principal that was found, or does not.
 pub(super) fn admit<B>(
     request: &mut Request<B>,
     decided: Result<Principal, Rejection>,
     config: &Config,
-) -> Result<Option<Expiry>, Refused> {
+) -> Result<Asked, Refused> {
     let admitted = decided.and_then(|principal| {
         let expiry = expiry(request, &principal, config)?;
         Ok((principal, expiry))
@@ -46,13 +54,20 @@ pub(super) fn admit<B>(
         None => drop(request.extensions_mut().insert(principal)),
     }
     set_upstream_credential(request, config);
-    Ok(expiry)
+    Ok(Asked {
+        expiry,
+        hides_unauthorized: config.hides_unauthorized,
+    })
 }
 
 /// Makes a request nobody's.
-pub(super) fn admit_anonymous<B>(request: &mut Request<B>, config: &Config) {
+pub(super) fn admit_anonymous<B>(request: &mut Request<B>, config: &Config) -> Asked {
     request.extensions_mut().remove::<Principal>();
     set_upstream_credential(request, config);
+    Asked {
+        expiry: None,
+        hides_unauthorized: config.hides_unauthorized,
+    }
 }
 
 /// The client's token was for this server, and is for no other one (AUT-12, B50).

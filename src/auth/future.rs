@@ -7,17 +7,24 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, header::CONTENT_LENGTH};
+use http::{
+    Request, Response, StatusCode,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH},
+};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
     Principal, Rejection, ResponseBody,
-    admit::{Expiry, Refused, admit},
+    admit::{Asked, Refused, admit},
     layer::Config,
 };
-use crate::sse;
+use crate::{
+    jsonrpc::{ErrorObject, code},
+    refusal::{self, Recipient, Refusal},
+    sse,
+};
 
 pin_project! {
     /// The response of an [`Auth`](super::Auth): waits for the decision, if it takes its time, calls
@@ -43,7 +50,7 @@ pin_project! {
         Calling {
             #[pin]
             call: F,
-            expiry: Option<Expiry>,
+            asked: Asked,
         },
         Refused {
             refused: Option<Refused>,
@@ -68,9 +75,9 @@ impl<D, S, B, F> ResponseFuture<D, S, B, F> {
         }
     }
 
-    pub(super) const fn calling(call: F, expiry: Option<Expiry>) -> Self {
+    pub(super) const fn calling(call: F, asked: Asked) -> Self {
         Self {
-            state: State::Calling { call, expiry },
+            state: State::Calling { call, asked },
         }
     }
 
@@ -104,17 +111,17 @@ where
                         config,
                     } = *waiting;
                     match admit(&mut request, decided, &config) {
-                        Ok(expiry) => State::Calling {
+                        Ok(asked) => State::Calling {
                             call: service.call(request),
-                            expiry,
+                            asked,
                         },
                         Err(refused) => State::Refused {
                             refused: Some(refused),
                         },
                     }
                 }
-                StateProj::Calling { call, expiry } => {
-                    return call.poll(cx).map_ok(|response| answer(response, *expiry));
+                StateProj::Calling { call, asked } => {
+                    return call.poll(cx).map_ok(|response| answer(response, *asked));
                 }
                 StateProj::Refused { refused } => {
                     let (refusal, recipient) = *refused.take().expect("polled after completion");
@@ -127,11 +134,26 @@ where
     }
 }
 
-/// Has an event stream end with its token.
-fn answer<B>(mut response: Response<B>, expiry: Option<Expiry>) -> Response<ResponseBody<B>>
+/// Passes the response on, but for a challenge that is none of ours, and has an event stream end with
+/// its token.
+fn answer<B>(mut response: Response<B>, asked: Asked) -> Response<ResponseBody<B>>
 where
     B: Body<Data = Bytes>,
 {
+    let Asked {
+        expiry,
+        hides_unauthorized,
+    } = asked;
+    if hides_unauthorized && is_foreign_challenge(&response) {
+        tracing::warn!("the inner service wants other credentials than it was sent");
+        let error = ErrorObject::new(
+            code::BAD_GATEWAY,
+            "the server does not accept what it is called with",
+        );
+        let refusal = Refusal::new(StatusCode::BAD_GATEWAY, error);
+        let response = refusal.into_response(&Recipient::default());
+        return response.map(ResponseBody::plain);
+    }
     match expiry.filter(|_| sse::is_event_stream(response.headers())) {
         None => response.map(ResponseBody::passing),
         Some(expiry) => {
@@ -143,9 +165,15 @@ where
     }
 }
 
+/// Whether it is a 401 of somebody who does not know this layer (B50).
+fn is_foreign_challenge<B>(response: &Response<B>) -> bool {
+    response.status() == StatusCode::UNAUTHORIZED
+        && response.extensions().get::<refusal::Refused>().is_none()
+}
+
 /// Whether the ends of events can be seen.
 fn is_readable<B>(response: &Response<B>) -> bool {
-    let coding = response.headers().get(http::header::CONTENT_ENCODING);
+    let coding = response.headers().get(CONTENT_ENCODING);
     coding.is_none_or(|coding| coding == "identity")
 }
 

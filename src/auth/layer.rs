@@ -26,6 +26,7 @@ pub(super) struct Config {
     pub(super) is_optional: bool,
     pub(super) leeway: Duration,
     pub(super) retry: Duration,
+    pub(super) hides_unauthorized: bool,
     pub(super) upstream: Option<HeaderValue>,
     pub(super) challenge: Challenge,
 }
@@ -48,6 +49,7 @@ impl<A> AuthLayer<A> {
                     is_optional: false,
                     leeway: Self::DEFAULT_LEEWAY,
                     retry: Self::DEFAULT_RETRY,
+                    hides_unauthorized: false,
                     upstream: None,
                     challenge: Challenge::default(),
                 }),
@@ -101,6 +103,15 @@ impl<A> AuthLayer<A> {
         self.change(|config| config.upstream = Some(credential))
     }
 
+    /// Answers 502 where the inner service answers 401, unless a layer of this crate does: the client's
+    /// token ended here, so it is not what is wrong, and another one would not help (B50).
+    ///
+    /// For a [`ReverseProxy`](crate::proxy::ReverseProxy) inside. Off by default: what an app of yours
+    /// answers is its own business.
+    pub fn with_hidden_unauthorized(self, hidden: bool) -> Self {
+        self.change(|config| config.hides_unauthorized = hidden)
+    }
+
     fn change(self, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::clone(&self.shared.config);
         change(&mut config);
@@ -149,6 +160,7 @@ impl fmt::Debug for Config {
             is_optional,
             leeway,
             retry,
+            hides_unauthorized,
             upstream,
             challenge,
         } = self;
@@ -156,6 +168,7 @@ impl fmt::Debug for Config {
             .field("is_optional", is_optional)
             .field("leeway", leeway)
             .field("retry", retry)
+            .field("hides_unauthorized", hides_unauthorized)
             .field("has_upstream_credential", &upstream.is_some())
             .field("challenge", challenge)
             .finish()

@@ -72,8 +72,8 @@ where
         let token = match token.and_then(bearer::token) {
             Ok(token) => token,
             Err(NoToken::Absent) if config.is_optional => {
-                admit_anonymous(&mut request, config);
-                return ResponseFuture::calling(self.inner.call(request), None);
+                let asked = admit_anonymous(&mut request, config);
+                return ResponseFuture::calling(self.inner.call(request), asked);
             }
             Err(reason) => {
                 tracing::debug!(?reason, "refusing a request without a token");
@@ -96,7 +96,7 @@ where
             }
         };
         match admit(&mut request, decided, config) {
-            Ok(expiry) => ResponseFuture::calling(self.inner.call(request), expiry),
+            Ok(asked) => ResponseFuture::calling(self.inner.call(request), asked),
             Err(refused) => ResponseFuture::refused(refused),
         }
     }

@@ -87,18 +87,38 @@ pin_project! {
     pub(super) struct Relay<B> {
         #[pin]
         inner: B,
-        options: Options,
         merge: Merge,
         // What came after the held bytes: trailers or an error. Boxed, because few streams end with
         // either, and every open one would have to keep the place.
         last: Option<Box<Result<Frame<Bytes>, BodyError>>>,
-        over: bool,
-        // Whether the server has been given a turn to write before it sees an error.
-        has_yielded: bool,
         guard: Guard<Ended>,
         // From the first time that nothing was there. Boxed, because most bodies are there at once,
         // and each is moved through every layer.
         silence: Option<Pin<Box<Silence>>>,
+        idle: Limit,
+        is_event_stream: bool,
+        merges: bool,
+        over: bool,
+        // Whether the server has been given a turn to write before it sees an error.
+        has_yielded: bool,
+    }
+}
+
+/// How long a silence may be, in milliseconds, as timers count; 0 if there is no limit. Every open
+/// stream has it, so it is shorter than a [`Duration`].
+#[derive(Clone, Copy)]
+struct Limit(u32);
+
+impl Limit {
+    fn new(longest: Option<Duration>) -> Self {
+        let millis = |longest: Duration| longest.as_nanos().div_ceil(1_000_000).max(1);
+        Self(longest.map_or(0, |longest| {
+            u32::try_from(millis(longest)).unwrap_or(u32::MAX)
+        }))
+    }
+
+    fn get(self) -> Option<Duration> {
+        (self.0 > 0).then(|| Duration::from_millis(self.0.into()))
     }
 }
 
@@ -144,13 +164,15 @@ impl<B: Body<Data = Bytes>> Relay<B> {
         }
         Self {
             inner,
-            options,
-            merge: Merge::default(),
+            merge: Merge::new(),
             last: None,
-            over,
-            has_yielded: false,
             guard,
             silence: None,
+            idle: Limit::new(options.idle),
+            is_event_stream: options.is_event_stream,
+            merges: options.merge,
+            over,
+            has_yielded: false,
         }
     }
 }
@@ -186,7 +208,7 @@ where
                         if let Some(silence) = &mut silence {
                             *silence.spoke = Some(Instant::now());
                         }
-                        let pushed = if this.options.merge {
+                        let pushed = if *this.merges {
                             this.merge.push(data)
                         } else {
                             Push::Full(data)
@@ -226,7 +248,7 @@ where
                         .get_or_insert_with(|| Box::pin(Silence::new(cx.waker())))
                         .as_mut()
                         .project();
-                    let Some(idle) = silence.over(this.options.idle) else {
+                    let Some(idle) = silence.over(this.idle.get()) else {
                         if is_heard {
                             silence.alarm.set();
                         }
@@ -240,7 +262,7 @@ where
                 Poll::Pending => {
                     // A timer that has fired meanwhile is set again.
                     if let Some(mut silence) = silence
-                        && silence.over(this.options.idle).is_none()
+                        && silence.over(this.idle.get()).is_none()
                     {
                         silence.alarm.set();
                     }
@@ -271,7 +293,7 @@ where
         if self.over {
             return SizeHint::with_exact(held);
         }
-        if self.options.is_event_stream {
+        if self.is_event_stream {
             // An exact hint would become a `Content-Length`, which a stream has none of (SSE-13).
             return SizeHint::default();
         }

@@ -5,19 +5,24 @@ use bytes::Bytes;
 /// A connection hands over one chunk of its body at a time, and a server writes each frame on its
 /// own. So a frame is held for as long as the next one is there already: its owner pushes until
 /// its source has nothing more, and then takes what is held.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Merge {
     held: Held,
-    /// How many frames are held.
-    frames: u8,
 }
 
-#[derive(Debug, Default)]
+/// Every open stream has the place for this, and holds nothing nearly all of the time.
+#[derive(Debug)]
 enum Held {
-    #[default]
-    Nothing,
+    /// One frame; an empty one is none.
     One(Bytes),
-    Joined(Vec<u8>),
+    Joined(Box<Joined>),
+}
+
+#[derive(Debug)]
+struct Joined {
+    bytes: Vec<u8>,
+    /// How many frames they were.
+    frames: u8,
 }
 
 /// What became of a frame.
@@ -43,35 +48,44 @@ impl Merge {
     /// more, a whole frame is reserved at once, because growing step by step copies it all again.
     const FIRST_COPY: usize = 4 * 1024;
 
+    pub(super) const fn new() -> Self {
+        Self {
+            held: Held::One(Bytes::new()),
+        }
+    }
+
     pub(super) fn push(&mut self, data: Bytes) -> Push {
-        let is_full = self.frames == Self::MAX_FRAMES || self.len() + data.len() > Self::MAX_BYTES;
         match &mut self.held {
-            Held::Nothing if data.is_empty() || data.len() >= Self::LARGE => {
-                return Push::Full(data);
+            Held::One(first) if first.is_empty() => {
+                if data.is_empty() || data.len() >= Self::LARGE {
+                    return Push::Full(data);
+                }
+                *first = data;
             }
-            Held::Nothing => self.held = Held::One(data),
-            _ if is_full => {
+            Held::One(first) if first.len() + data.len() <= Self::MAX_BYTES => {
+                let mut bytes = Vec::with_capacity(Self::capacity(first.len() + data.len()));
+                bytes.extend_from_slice(first);
+                bytes.extend_from_slice(&data);
+                self.held = Held::Joined(Box::new(Joined { bytes, frames: 2 }));
+            }
+            Held::Joined(joined)
+                if joined.frames < Self::MAX_FRAMES
+                    && joined.bytes.len() + data.len() <= Self::MAX_BYTES =>
+            {
+                let Joined { bytes, frames } = &mut **joined;
+                let len = bytes.len() + data.len();
+                if len > bytes.capacity() {
+                    bytes.reserve_exact(Self::capacity(len) - bytes.len());
+                }
+                bytes.extend_from_slice(&data);
+                *frames += 1;
+            }
+            Held::One(_) | Held::Joined(_) => {
                 let full = self.take();
                 self.held = Held::One(data);
-                self.frames = 1;
                 return Push::Full(full);
             }
-            Held::One(first) => {
-                let len = first.len() + data.len();
-                let mut joined = Vec::with_capacity(Self::capacity(len));
-                joined.extend_from_slice(first);
-                joined.extend_from_slice(&data);
-                self.held = Held::Joined(joined);
-            }
-            Held::Joined(joined) => {
-                let len = joined.len() + data.len();
-                if len > joined.capacity() {
-                    joined.reserve_exact(Self::capacity(len) - joined.len());
-                }
-                joined.extend_from_slice(&data);
-            }
         }
-        self.frames += 1;
         Push::Held
     }
 
@@ -85,23 +99,20 @@ impl Merge {
 
     /// All that is held.
     pub(super) fn take(&mut self) -> Bytes {
-        self.frames = 0;
-        match std::mem::take(&mut self.held) {
-            Held::Nothing => Bytes::new(),
+        match std::mem::replace(&mut self.held, Held::One(Bytes::new())) {
             Held::One(data) => data,
-            Held::Joined(joined) => joined.into(),
+            Held::Joined(joined) => joined.bytes.into(),
         }
     }
 
     pub(super) const fn len(&self) -> usize {
         match &self.held {
-            Held::Nothing => 0,
             Held::One(data) => data.len(),
-            Held::Joined(joined) => joined.len(),
+            Held::Joined(joined) => joined.bytes.len(),
         }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        matches!(self.held, Held::Nothing)
+        self.len() == 0
     }
 }

@@ -53,7 +53,8 @@ impl ReverseProxyBuilder {
     }
 
     /// The longest silence within a response body that is not an event stream. 60 s by default;
-    /// the body ends with a [`BodyError`](super::BodyError) when it is over.
+    /// the body ends with a [`BodyError`](super::BodyError) when it is over. Counted in milliseconds,
+    /// 49 days at most.
     pub const fn with_idle_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.config.idle_timeout = timeout;
         self
@@ -61,7 +62,8 @@ impl ReverseProxyBuilder {
 
     /// The longest silence within an event stream, comments counting as activity. 1 h by default:
     /// MCP streams are silent by right, and to end one of 2026-07-28 cancels the user's work
-    /// (CAN-4). A peer that is gone is found by TCP, long before.
+    /// (CAN-4). A peer that is gone is found by TCP, long before. Counted in milliseconds, 49 days at
+    /// most.
     pub const fn with_stream_idle_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.config.stream_idle_timeout = timeout;
         self

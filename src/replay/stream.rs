@@ -3,7 +3,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -47,7 +47,7 @@ pub(super) struct Stream {
     heard: AtomicU32,
     reminded: AtomicU32,
     /// The client is to be sent away for so many milliseconds, less one.
-    dismissed: AtomicU64,
+    dismissed: AtomicU32,
     wants_keep_alive: AtomicBool,
     /// Whether the client was ever sent an event, so that it may have a cursor.
     has_spoken: AtomicBool,
@@ -97,7 +97,7 @@ struct State {
     /// When the last client came, and how often in a row one came back with which cursor.
     came: u32,
     cursor: u64,
-    repeats: u32,
+    repeats: u8,
     recorded: u64,
     /// How much was read without a client.
     drained: usize,
@@ -132,7 +132,7 @@ pub(super) struct Attached {
 }
 
 /// How often a client may come back to the same place before it is slowed down.
-const FREE_REPEATS: u32 = 3;
+const FREE_REPEATS: u8 = 3;
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
@@ -172,7 +172,7 @@ impl Stream {
             is_answered: AtomicBool::new(false),
             has_log: AtomicBool::new(false),
             is_terminated: AtomicBool::new(false),
-            dismissed: AtomicU64::new(0),
+            dismissed: AtomicU32::new(0),
             waker: Mutex::new(None),
             state: Mutex::new(State {
                 generation: 0,
@@ -303,7 +303,10 @@ impl Stream {
     /// For how long the client is to be sent away.
     pub(super) fn dismissed(&self) -> Option<Duration> {
         let millis = self.dismissed.load(Relaxed);
-        let own = millis.checked_sub(1).map(Duration::from_millis);
+        let own = millis
+            .checked_sub(1)
+            .map(u64::from)
+            .map(Duration::from_millis);
         own.or(self.hub.closing())
     }
 
@@ -383,7 +386,7 @@ impl Stream {
         state.generation += 1;
         let has_stayed = now.wrapping_sub(state.came) > self.hub.limits().patience;
         state.repeats = if state.cursor == cursor && !has_stayed {
-            state.repeats + 1
+            state.repeats.saturating_add(1)
         } else {
             0
         };

@@ -72,7 +72,20 @@ impl EventId {
     /// The text, which is legal as an SSE id and as a header value.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::LEN] {
-        encode(&self.bytes())
+        const SIX_BYTES: u64 = 0xFFFF_FFFF_FFFF;
+        let key = u128::from_be_bytes(self.stream.0);
+        let (high, middle, low) = ((key >> 80) as u64, (key >> 32) as u64, key as u32);
+        let mut text = [0; Self::LEN];
+        for (place, six_bytes) in text.chunks_exact_mut(8).zip([
+            high,
+            middle & SIX_BYTES,
+            u64::from(low) << 16 | self.sequence >> 48,
+            self.sequence & SIX_BYTES,
+            self.check(),
+        ]) {
+            place.copy_from_slice(&letters(six_bytes).to_be_bytes());
+        }
+        text
     }
 
     /// Reads the text of an id.
@@ -134,21 +147,22 @@ const fn mix(word: u64) -> u64 {
     word ^ (word >> 31)
 }
 
-/// base64url (RFC 4648 §5), by hand, because it runs for each event, and the lengths are known: six
-/// bytes are eight letters.
+/// Six bytes as eight letters of base64url (RFC 4648 §5), the first in the highest byte; by hand,
+/// because it runs five times for each event.
+///
+/// All eight are made at once, each in a byte of its own: no sum of one reaches the next.
 #[inline]
-fn encode(bytes: &[u8; EventId::BYTES]) -> [u8; EventId::LEN] {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = [0; EventId::LEN];
-    for (group, letters) in bytes.chunks_exact(6).zip(text.chunks_exact_mut(8)) {
-        let bits = group
-            .iter()
-            .fold(0, |bits: u64, byte| bits << 8 | u64::from(*byte));
-        for (nth, letter) in letters.iter_mut().enumerate() {
-            *letter = ALPHABET[(bits >> (42 - 6 * nth) & 63) as usize];
-        }
-    }
-    text
+fn letters(six_bytes: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    // 48 bits to twice 24, four times 12, eight times 6.
+    let bits = (six_bytes & 0xFFFF_FF00_0000) << 8 | six_bytes & 0xFF_FFFF;
+    let bits = (bits & 0x00FF_F000_00FF_F000) << 4 | bits & 0x0000_0FFF_0000_0FFF;
+    let bits = (bits & 0x0FC0_0FC0_0FC0_0FC0) << 2 | bits & 0x003F_003F_003F_003F;
+    // 1 where the value is at least that much.
+    let from = |least: u64| (bits + (0x80 - least) * EACH) >> 7 & EACH;
+    // `A` to `Z`, then `a` to `z`, `0` to `9`, `-` and `_`: how far each range is from the one before.
+    let up = bits + u64::from(b'A') * EACH + 6 * from(26) + 49 * from(63);
+    up - 75 * from(52) - 13 * from(62)
 }
 
 impl fmt::Display for EventId {
@@ -188,6 +202,22 @@ mod tests {
                     .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte))
             );
             assert_eq!(URL_SAFE_NO_PAD.encode(id.bytes()).as_bytes(), text);
+        }
+    }
+
+    #[test]
+    fn every_letter_is_right_in_every_place() {
+        for value in 0..64_u64 {
+            for place in 0..8 {
+                let six_bytes = value << (6 * place);
+                let bytes = &six_bytes.to_be_bytes()[2..];
+                let text = letters(six_bytes).to_be_bytes();
+                assert_eq!(URL_SAFE_NO_PAD.encode(bytes).as_bytes(), text);
+                let others = six_bytes ^ 0xFFFF_FFFF_FFFF;
+                let text = letters(others).to_be_bytes();
+                let bytes = &others.to_be_bytes()[2..];
+                assert_eq!(URL_SAFE_NO_PAD.encode(bytes).as_bytes(), text);
+            }
         }
     }
 

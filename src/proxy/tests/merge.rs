@@ -9,7 +9,7 @@ fn bytes(len: usize) -> Bytes {
 #[test]
 fn frame_alone_leaves_without_a_copy() {
     let frame = bytes(300);
-    let mut merge = Merge::default();
+    let mut merge = Merge::new();
     assert_eq!(merge.push(frame.clone()), Push::Held);
     let taken = merge.take();
     assert_eq!(taken.as_ptr(), frame.as_ptr());
@@ -19,7 +19,7 @@ fn frame_alone_leaves_without_a_copy() {
 #[test]
 fn large_frame_leaves_at_once_without_a_copy() {
     let frame = bytes(8 * 1024);
-    let mut merge = Merge::default();
+    let mut merge = Merge::new();
     let Push::Full(full) = merge.push(frame.clone()) else {
         panic!("a large frame is not held");
     };
@@ -29,7 +29,7 @@ fn large_frame_leaves_at_once_without_a_copy() {
 
 #[test]
 fn joined_frames_keep_their_order_and_never_exceed_the_limit() {
-    let mut merge = Merge::default();
+    let mut merge = Merge::new();
     let mut sent = Vec::new();
     let mut seen = Vec::new();
     for index in 0..1_000_u32 {
@@ -50,7 +50,7 @@ fn joined_frames_keep_their_order_and_never_exceed_the_limit() {
 
 #[test]
 fn large_frame_does_not_overtake_what_is_held() {
-    let mut merge = Merge::default();
+    let mut merge = Merge::new();
     assert_eq!(merge.push(Bytes::from_static(b"first")), Push::Held);
     assert_eq!(
         merge.push(bytes(Merge::MAX_BYTES)),
@@ -61,7 +61,7 @@ fn large_frame_does_not_overtake_what_is_held() {
 
 #[test]
 fn number_of_joined_frames_is_bounded() {
-    let mut merge = Merge::default();
+    let mut merge = Merge::new();
     for _ in 0..Merge::MAX_FRAMES {
         assert_eq!(merge.push(bytes(1)), Push::Held);
     }

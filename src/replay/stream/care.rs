@@ -89,7 +89,7 @@ impl Stream {
         if self.state() != StreamState::Attached {
             return false;
         }
-        let millis = u64::try_from(retry.as_millis()).unwrap_or(u64::MAX);
+        let millis = u32::try_from(retry.as_millis()).unwrap_or(u32::MAX);
         self.dismissed.store(millis.saturating_add(1), Relaxed);
         self.wake();
         true

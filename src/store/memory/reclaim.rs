@@ -1,8 +1,12 @@
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use super::{
     account::Account,
     log::{About, Log, State},
+    records::Step,
     registry::{Group, Need, Scope, Victim},
     shared::Shared,
 };
@@ -23,6 +27,19 @@ impl Shared {
         let refused = excess.min(best);
         self.release(&log.account, refused);
         best - refused
+    }
+
+    /// By what the rings of an owner grow: what is not used counts as much as what is, and nobody
+    /// should lose an event to that.
+    pub(super) fn step(&self, account: &Account) -> Step {
+        let is_plenty = |held: &AtomicUsize, most: usize| held.load(Relaxed) < most / 2;
+        if is_plenty(&self.bytes, self.limits.max_total_bytes)
+            && is_plenty(&account.bytes, self.limits.max_owner_bytes)
+        {
+            Step::Plenty
+        } else {
+            Step::Twofold
+        }
     }
 
     /// Evicts others until `log`'s owner and the store hold no more than `tolerated` bytes over what

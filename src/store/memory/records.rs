@@ -8,6 +8,28 @@ pub(super) const MAX_LEN: usize = u32::MAX as usize;
 
 const INDEX_ENTRY: usize = size_of::<u32>();
 
+/// By what rings grow.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    /// What is not used of them is no more than what is.
+    Twofold,
+    /// Fourfold while they are small: the first events of a stream are copied less often, and memory
+    /// is there.
+    Plenty,
+}
+
+/// So many bytes are few for a ring.
+const SMALL: usize = 2 * 1024;
+
+impl Step {
+    const fn times(self, capacity: usize, small: usize) -> usize {
+        match self {
+            Self::Plenty if capacity < small => 4 * capacity,
+            Self::Twofold | Self::Plenty => 2 * capacity,
+        }
+    }
+}
+
 /// The events of one stream that are kept: their bytes back to back, and where each of them ends.
 ///
 /// Both are rings. Once they have grown, an event is added and another forgotten without an
@@ -49,19 +71,25 @@ impl Records {
 
     /// How much more memory an event of that length needs so that nothing is forgotten that may be
     /// kept; and how much it would best have.
-    pub(super) fn growth(&self, len: usize, limits: &Limits) -> (usize, usize) {
-        let (least, best) = self.byte_growth(len, limits);
-        let index = self.index_growth(limits) * INDEX_ENTRY;
+    pub(super) fn growth(&self, len: usize, limits: &Limits, step: Step) -> (usize, usize) {
+        let (least, best) = self.byte_growth(len, limits, step);
+        let index = self.index_growth(limits, step) * INDEX_ENTRY;
         (least + index, best + index)
     }
 
     /// Adds an event, and forgets as many as there is no more room for. Returns how many.
     ///
     /// The rings grow by `credit` at most, but an event alone always has room.
-    pub(super) fn push(&mut self, event: &[u8], mut credit: usize, limits: &Limits) -> usize {
+    pub(super) fn push(
+        &mut self,
+        event: &[u8],
+        mut credit: usize,
+        limits: &Limits,
+        step: Step,
+    ) -> usize {
         let kept = self.ends.len();
-        let (least, best) = self.byte_growth(event.len(), limits);
-        let entries = self.index_growth(limits).min(credit / INDEX_ENTRY);
+        let (least, best) = self.byte_growth(event.len(), limits, step);
+        let entries = self.index_growth(limits, step).min(credit / INDEX_ENTRY);
         if entries > 0 {
             // It grows only when it is full.
             self.ends.reserve_exact(entries);
@@ -170,7 +198,7 @@ impl Records {
 
     /// How much the bytes have to grow for an event of that length, and how much they should, so that
     /// the cost of growing stays small.
-    fn byte_growth(&self, len: usize, limits: &Limits) -> (usize, usize) {
+    fn byte_growth(&self, len: usize, limits: &Limits, step: Step) -> (usize, usize) {
         let leaving = if self.ends.len() >= limits.max_events.get() {
             self.offset(1)
         } else {
@@ -183,16 +211,17 @@ impl Records {
         if needed <= capacity {
             return (0, 0);
         }
-        let best = needed.max((2 * capacity).min(limits.max_bytes));
+        let best = needed.max(step.times(capacity, SMALL).min(limits.max_bytes));
         (needed - capacity, best - capacity)
     }
 
     /// By how many entries the index should grow for one more event.
-    fn index_growth(&self, limits: &Limits) -> usize {
+    fn index_growth(&self, limits: &Limits, step: Step) -> usize {
         let capacity = self.ends.capacity();
         if self.ends.len() < capacity || capacity >= limits.max_events.get() {
             return 0;
         }
-        (2 * capacity).clamp(1, limits.max_events.get()) - capacity
+        let best = step.times(capacity, SMALL / INDEX_ENTRY);
+        best.clamp(1, limits.max_events.get()) - capacity
     }
 }

@@ -9,6 +9,7 @@ use super::{
     expiry::Sweeper,
     limits::Limits,
     log::Log,
+    records::Step,
     registry::{Group, Need, Registry},
     stats::MemoryStats,
 };
@@ -106,9 +107,12 @@ impl Shared {
         if !state.admits(sequence)? {
             return Ok(());
         }
-        let (least, best) = state.records.growth(event.len(), &self.limits);
-        let mut credit = 0;
+        let len = event.len();
+        let (mut step, mut credit) = (Step::Twofold, 0);
+        let (least, mut best) = state.records.growth(len, &self.limits, step);
         if best > 0 {
+            step = self.step(&log.account);
+            (_, best) = state.records.growth(len, &self.limits, step);
             drop(state);
             credit = self.reserve(log, least, best);
             state = log.lock();
@@ -120,7 +124,7 @@ impl Shared {
         }
 
         let before = state.records.held();
-        let forgotten = state.records.push(event, credit, &self.limits);
+        let forgotten = state.records.push(event, credit, &self.limits, step);
         let after = state.records.held();
         if after != before || credit != 0 {
             // Under the log's lock: what it holds is counted by the time somebody else can take it.

@@ -93,6 +93,25 @@ fn what_does_not_fit_goes_from_the_front() {
     assert_eq!(page(&store, 1).floor(), 64);
 }
 
+#[test]
+fn small_rings_grow_by_more_while_memory_is_there() {
+    let held_by_two = |store: MemoryStore| {
+        let mut writer = open(&store, 1);
+        let before = store.stats().bytes;
+        now(writer.append(1, &[7; 100]));
+        now(writer.append(2, &[7; 100]));
+        (before, store.stats().bytes - before)
+    };
+    // The events, and four bytes each in the index.
+    let (empty, held) = held_by_two(MemoryStore::new());
+    assert_eq!(held, 4 * 100 + 4 * 4);
+    let most = 2 * (empty + 100);
+    let (_, held) = held_by_two(MemoryStore::new().with_max_total_bytes(most));
+    assert_eq!(held, 2 * 100 + 2 * 4);
+    let (_, held) = held_by_two(MemoryStore::new().with_max_owner_bytes(most));
+    assert_eq!(held, 2 * 100 + 2 * 4);
+}
+
 #[tokio::test(start_paused = true)]
 async fn ended_stream_is_forgotten_without_another_call() {
     let store = MemoryStore::new().with_retain_for(Duration::from_secs(5));
