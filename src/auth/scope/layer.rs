@@ -52,7 +52,8 @@ impl ScopeLayer {
     /// To read a resource of that URI, and to subscribe to it, also needs `scopes`.
     ///
     /// The URI is compared as it is written. Where a server takes several for one resource, such as
-    /// those with `..` in them, say what the [method](Self::add_method) needs.
+    /// those with `..` in them, say what the [method](Self::add_method) needs. So it is for
+    /// `subscriptions/listen`, which names its resources elsewhere.
     pub fn add_resource(self, uri: &str, scopes: Scopes) -> Self {
         self.add_rule("resources/read", Some(uri), scopes.clone())
             .add_rule("resources/subscribe", Some(uri), scopes.clone())
