@@ -17,11 +17,7 @@ use std::{
 use http::{Request, Response};
 use http_body::Body;
 use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulConnection,
-    service::TowerToHyperService,
-};
+use hyper_util::{rt::TokioIo, server::graceful::GracefulConnection, service::TowerToHyperService};
 use pin_project_lite::pin_project;
 use shadowcat::peer::PeerAddr;
 use socket2::{SockRef, TcpKeepalive};
@@ -32,6 +28,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tower::{Service, util::MapRequest};
+
+use head_timer::HeadTimer;
+
+#[path = "head_timer.rs"]
+mod head_timer;
 
 /// How connections are treated.
 #[derive(Clone, Copy, Debug)]
@@ -69,8 +70,7 @@ where
     F: Future<Output = ()>,
 {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+    http.header_read_timeout(HEAD_TIMEOUT)
         .max_header_size(MAX_HEAD_BYTES);
     let mut connections = Connections::default();
     let mut stop = pin!(stop);
@@ -98,6 +98,7 @@ where
             tracing::warn!(%error, "cannot set the options of a connection");
         }
         let service = TowerToHyperService::new(with_peer(service.clone(), peer));
+        http.timer(HeadTimer::default());
         connections.spawn(http.serve_connection(TokioIo::new(stream), service));
     }
     // Closes the socket: new clients are refused by the kernel from here on.

@@ -7,10 +7,11 @@ use std::{
     task::{Context, Wake, Waker},
 };
 
-/// Wakes the reader of a body, and remembers that it did.
+/// Wakes whoever waits for an upstream, and remembers that it did.
 ///
-/// A server polls a body more often than it was woken: hyper's does so twice before it rests, for
-/// each event. Whoever is asked again before the alarm has rung has nothing new to say, and need not
+/// A server polls what it waits for more often than that wakes it: hyper's polls a body twice for each
+/// event before it rests, and a response once more when its request's body has been read. Whoever is
+/// asked again before the alarm has rung has nothing new to say, and need not
 /// look.
 pub(super) struct Alarm {
     bell: Arc<Bell>,
@@ -57,12 +58,17 @@ impl Alarm {
         false
     }
 
-    #[cold]
     fn listen(&mut self, reader: &Waker) {
         self.reader.clone_from(reader);
         let before = mem::replace(&mut *self.bell.reader(), reader.clone());
         // Unlocked: what it drops is not ours to know.
         drop(before);
+    }
+
+    /// Wakes nobody until somebody asks again.
+    pub(super) fn rest(&mut self) {
+        self.is_set = false;
+        self.listen(Waker::noop());
     }
 
     pub(super) const fn waker(&self) -> &Waker {

@@ -23,7 +23,7 @@ use tokio::{
 };
 use tower_service::Service;
 
-use super::pool::Pool;
+use super::{pool::Pool, wait::Wait};
 use crate::BoxError;
 
 /// The most that a connection reads ahead of its client.
@@ -98,6 +98,9 @@ impl Drop for Detached {
 pub(super) trait Upstream<B>: Drive {
     /// Sends `request`; the answer comes while the connection is driven.
     fn send(&mut self, request: Request<B>) -> Sending<B>;
+
+    /// What the last exchange has left for the next one.
+    fn wait(&mut self) -> &mut Option<Box<Wait>>;
 }
 
 /// Until the response head. Boxed, because hyper does not name the future.
@@ -167,6 +170,7 @@ impl Connector {
                 sender,
                 driver,
                 pool,
+                wait: None,
             });
             Ok((connection, request))
         })
@@ -177,6 +181,7 @@ struct Connection<B: Body + 'static> {
     sender: http1::SendRequest<B>,
     driver: http1::Connection<TokioIo<TcpStream>, B>,
     pool: Weak<Pool<B>>,
+    wait: Option<Box<Wait>>,
 }
 
 impl<B> Drive for Connection<B>
@@ -253,6 +258,10 @@ where
 {
     fn send(&mut self, request: Request<B>) -> Sending<B> {
         Box::pin(self.sender.try_send_request(request))
+    }
+
+    fn wait(&mut self) -> &mut Option<Box<Wait>> {
+        &mut self.wait
     }
 }
 

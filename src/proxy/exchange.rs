@@ -1,4 +1,5 @@
 use std::{
+    mem,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -12,6 +13,7 @@ use super::{
     connection::{Connecting, Drive, Sending, Upstream, quiet},
     failure::Failure,
     outgoing::{Outgoing, Progress},
+    wait::Wait,
 };
 use crate::BoxError;
 
@@ -21,6 +23,8 @@ use crate::BoxError;
 pub(super) struct Exchange<B> {
     client: Arc<Client<B>>,
     progress: Progress,
+    // Made when it is first polled, unless a connection has brought it along.
+    wait: Option<Box<Wait>>,
     step: Step<B>,
 }
 
@@ -31,6 +35,8 @@ enum Step<B> {
         // Gone once it is over.
         connection: Option<Box<dyn Upstream<Outgoing<B>>>>,
         was_idle: bool,
+        // Nothing can have come yet.
+        is_new: bool,
     },
     Over,
 }
@@ -49,11 +55,6 @@ impl<B> Exchange<B> {
     pub(super) fn config(&self) -> &Config {
         &self.client.config
     }
-
-    /// Gives up: closes the connection.
-    pub(super) fn abort(&mut self) {
-        self.step = Step::Over;
-    }
 }
 
 impl<B> Exchange<B>
@@ -64,42 +65,100 @@ where
     pub(super) fn start(client: &Arc<Client<B>>, request: Request<B>) -> Self {
         let request = request.map(Outgoing::new);
         let progress = request.body().progress();
+        let mut idle = client.pool.take();
+        let wait = idle.as_mut().and_then(|idle| idle.wait().take());
         Self {
-            step: match client.pool.take() {
+            step: match idle {
                 Some(connection) => Step::send(connection, request, true),
                 None => Step::connect(client, request),
             },
             client: Arc::clone(client),
             progress,
+            wait,
         }
     }
 
+    /// Fails once the head has taken too long.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer, Failure>> {
+        let wait = self
+            .wait
+            .get_or_insert_with(|| Box::new(Wait::new(cx.waker())));
+        if wait.alarm.is_silent(cx) {
+            return Poll::Pending;
+        }
+        if let Poll::Ready(answer) = self.poll_answer() {
+            return Poll::Ready(answer);
+        }
+        if let Some(wait) = &mut self.wait {
+            if let Some(limit) = self.client.config.head_timeout
+                && wait.poll(limit).is_ready()
+            {
+                // Closes the connection.
+                self.step = Step::Over;
+                return Poll::Ready(Err(Failure::HeadTimeout));
+            }
+            wait.alarm.set();
+        }
+        Poll::Pending
+    }
+
+    /// Whatever may go on later has the alarm's waker.
+    fn poll_answer(&mut self) -> Poll<Result<Answer, Failure>> {
+        let Self {
+            client,
+            progress,
+            wait: Some(wait),
+            step,
+        } = self
+        else {
+            return Poll::Pending;
+        };
         loop {
-            match &mut self.step {
+            let mut cx = Context::from_waker(wait.alarm.waker());
+            match step {
                 Step::Connecting(connecting) => {
-                    let (connection, request) = ready!(connecting.as_mut().poll(cx))?;
-                    self.step = Step::send(connection, request, false);
+                    let (connection, request) = ready!(connecting.as_mut().poll(&mut cx))?;
+                    *step = Step::send(connection, request, false);
                 }
                 Step::Sent {
                     sending,
                     connection,
                     was_idle,
+                    is_new,
                 } => {
-                    if let Some(driven) = connection
-                        && driven.drive(cx).is_ready()
-                    {
-                        *connection = None;
+                    let mut polled = Poll::Pending;
+                    if let Some(driven) = connection {
+                        // Whoever looks again has been woken. With what is there, the connection goes
+                        // on to the body, or to the next exchange; and what it kept of this one's
+                        // waker would ring then.
+                        let mut is_over = false;
+                        if !mem::take(is_new) {
+                            is_over = driven.drive(&mut quiet()).is_ready();
+                            polled = sending.as_mut().poll(&mut quiet());
+                        }
+                        if polled.is_pending() && !is_over {
+                            is_over = driven.drive(&mut cx).is_ready();
+                            polled = sending.as_mut().poll(&mut quiet());
+                        }
+                        if is_over {
+                            *connection = None;
+                        }
                     }
-                    let polled = match connection {
-                        Some(_) => sending.as_mut().poll(&mut quiet()),
-                        None => sending.as_mut().poll(cx),
-                    };
+                    if connection.is_none() && polled.is_pending() {
+                        polled = sending.as_mut().poll(&mut cx);
+                    }
                     match ready!(polled) {
                         Ok(response) => {
+                            wait.finish();
+                            // A body without a length may be a stream, which has no use for it.
+                            if let Some(connection) = connection
+                                && response.body().size_hint().exact().is_some()
+                            {
+                                *connection.wait() = self.wait.take();
+                            }
                             let carrier = Carrier {
                                 connection: connection.take().map(|connection| connection as _),
-                                progress: self.progress.clone(),
+                                progress: progress.clone(),
                             };
                             return Poll::Ready(Ok((response, carrier)));
                         }
@@ -110,7 +169,8 @@ where
                             let Some(request) = unsent else {
                                 return Poll::Ready(Err(error.into_error().into()));
                             };
-                            self.step = Step::connect(&self.client, request);
+                            wait.reconnect();
+                            *step = Step::connect(client, request);
                         }
                     }
                 }
@@ -143,6 +203,7 @@ where
             sending: connection.send(request),
             connection: Some(connection),
             was_idle,
+            is_new: true,
         }
     }
 }

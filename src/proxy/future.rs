@@ -24,7 +24,6 @@ use super::{
 use crate::{
     BoxError,
     body::ResponseBody,
-    deadline::Deadline,
     outcome::Guard,
     refusal::{Recipient, Refusal},
     sse,
@@ -46,9 +45,6 @@ pin_project! {
     enum State<B> {
         Waiting {
             exchange: Exchange<B>,
-            // Started only when the upstream lets us wait.
-            #[pin]
-            deadline: Deadline,
             // Taken when the head is there.
             waiting: Option<Waiting>,
         },
@@ -73,7 +69,6 @@ impl<B> ResponseFuture<B> {
         Self {
             state: State::Waiting {
                 exchange,
-                deadline: Deadline::new(),
                 waiting: Some(Waiting { recipient, guard }),
             },
         }
@@ -97,24 +92,8 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            StateProj::Waiting {
-                exchange,
-                mut deadline,
-                waiting,
-            } => {
-                let answer = match exchange.poll(cx) {
-                    Poll::Ready(answer) => answer,
-                    Poll::Pending => {
-                        let Some(timeout) = exchange.config().head_timeout else {
-                            return Poll::Pending;
-                        };
-                        ready!(deadline.as_mut().poll(timeout, cx));
-                        exchange.abort();
-                        Err(Failure::HeadTimeout)
-                    }
-                };
-                // A fired or spent timer is not kept while the body lives.
-                deadline.clear();
+            StateProj::Waiting { exchange, waiting } => {
+                let answer = ready!(exchange.poll(cx));
                 let Waiting {
                     recipient,
                     mut guard,

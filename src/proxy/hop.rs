@@ -28,13 +28,12 @@ impl Survey {
         };
         let mut lengths = 0;
         for (name, value) in headers {
-            let name = name.as_str();
-            if name == "content-length" {
+            if *name == CONTENT_LENGTH {
                 lengths += 1;
                 survey.has_doubtful_length |=
                     lengths > 1 || !value.as_bytes().iter().all(u8::is_ascii_digit);
             } else {
-                survey.has_private |= is_private(name);
+                survey.has_private |= is_private(name.as_str());
             }
         }
         survey
@@ -50,7 +49,11 @@ impl Survey {
 /// is one that nobody here undoes.
 pub(super) fn to_upstream(headers: &mut HeaderMap, host: &HeaderValue) -> Result<(), Failure> {
     // `Expect` has been answered by the server in front of us.
-    let is_private = |name: &str| is_hop_by_hop(name) || is_forwarding(name) || name == "expect";
+    let is_private = |name: &str| match name.as_bytes().first() {
+        Some(b'f' | b'x') => is_forwarding(name),
+        Some(b'e') => name == "expect",
+        _ => is_hop_by_hop(name),
+    };
     let survey = Survey::of(headers, is_private);
     if survey.has_private {
         if is_transfer_coded(headers) {

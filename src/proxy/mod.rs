@@ -125,6 +125,7 @@ mod outgoing;
 mod pool;
 mod service;
 mod target;
+mod wait;
 
 pub use self::{
     body::UpstreamBody,

@@ -39,6 +39,8 @@ pub(super) struct Asked {
     /// Whether a header says that it is MCP.
     has_mcp_header: bool,
     has_session: bool,
+    /// Whether a header says where to resume, however wrongly.
+    has_cursor: bool,
     method: Asks,
     /// The body of a message. Its shape would have to be copied for each request, and is of use only if
     /// the response is a stream.
@@ -56,6 +58,30 @@ enum Asks {
     Post,
     Delete,
     Other,
+}
+
+/// What the headers of a request say, found in one pass: each look-up costs as much.
+#[derive(Default)]
+struct Said<'a> {
+    session: Option<&'a HeaderValue>,
+    has_version: bool,
+    has_cursor: bool,
+}
+
+impl<'a> Said<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        let mut said = Self::default();
+        for (name, value) in headers {
+            if *name == MCP_SESSION_ID {
+                said.session = said.session.or(Some(value));
+            } else if *name == MCP_PROTOCOL_VERSION {
+                said.has_version = true;
+            } else if *name == LAST_EVENT_ID {
+                said.has_cursor |= !value.is_empty();
+            }
+        }
+        said
+    }
 }
 
 /// What the message of a request says.
@@ -80,14 +106,16 @@ impl Asked {
             Method::DELETE => Asks::Delete,
             _ => Asks::Other,
         };
-        let has_session = headers.contains_key(MCP_SESSION_ID);
+        let said = Said::of(headers);
+        let has_session = said.session.is_some();
         Self {
             era: era.unwrap_or_else(|| classify(method, headers, None).era),
             has_session,
-            has_mcp_header: has_session || headers.contains_key(MCP_PROTOCOL_VERSION),
+            has_mcp_header: has_session || said.has_version,
+            has_cursor: said.has_cursor,
             method: asks,
             message: message.map(|message| message.body().clone()),
-            whose: Whose::new(headers, extensions),
+            whose: Whose::new(said.session, extensions),
             purges: hub.purge_count(),
             resumed: None,
         }
@@ -108,11 +136,8 @@ impl Asked {
 
     /// Whether an MCP client sends a cursor with a POST, where none belongs (A32). What other endpoints
     /// take is not ours to say.
-    pub(super) fn misplaces_cursor(&self, headers: &HeaderMap) -> bool {
-        self.is_post()
-            && headers.get(LAST_EVENT_ID).is_some_and(|id| !id.is_empty())
-            && self.era.has_event_ids()
-            && self.is_mcp()
+    pub(super) fn misplaces_cursor(&self) -> bool {
+        self.is_post() && self.has_cursor && self.era.has_event_ids() && self.is_mcp()
     }
 
     /// Whether the client speaks MCP, as far as the request shows.

@@ -161,7 +161,7 @@ where
                                 &parts.extensions,
                                 &shared.hub,
                             );
-                            if asked.misplaces_cursor(&parts.headers) {
+                            if asked.misplaces_cursor() {
                                 State::Refused {
                                     refusal: Some(resume::misplaced()),
                                 }

@@ -97,7 +97,7 @@ where
         }
         let headers = request.headers();
         let asked = Asked::new(request.method(), headers, request.extensions(), &shared.hub);
-        if asked.misplaces_cursor(headers) {
+        if asked.misplaces_cursor() {
             return ResponseFuture::refused(resume::misplaced(), shared);
         }
         let cursor = if asked.is_get() && asked.era.has_event_ids() {

@@ -26,7 +26,8 @@ enum Otherwise {
 }
 
 impl Whose {
-    pub(super) fn new(headers: &HeaderMap, extensions: &Extensions) -> Self {
+    /// `named` is the session that a header names.
+    pub(super) fn new(named: Option<&HeaderValue>, extensions: &Extensions) -> Self {
         let session = extensions.get::<Session>().cloned();
         let otherwise = match extensions.get::<Owner>() {
             Some(owner) => Otherwise::Told(*owner),
@@ -35,7 +36,7 @@ impl Whose {
                 // In a session it is not asked for.
                 session: match session {
                     Some(_) => None,
-                    None => headers.get(MCP_SESSION_ID).cloned(),
+                    None => named.cloned(),
                 },
             },
         };
@@ -109,7 +110,7 @@ mod tests {
     }
 
     fn whose(request: Option<&'static str>, extensions: &Extensions) -> Whose {
-        Whose::new(&headers(request), extensions)
+        Whose::new(headers(request).get(MCP_SESSION_ID), extensions)
     }
 
     #[test]

@@ -13,17 +13,18 @@ use tokio::time::advance;
 use crate::proxy::{
     connection::{Detached, Drive, Sending, Upstream},
     pool::Pool,
+    wait::Wait,
 };
 
 const IDLE: Duration = Duration::from_secs(90);
 
 /// A connection that only counts how many of it are open, and may have been closed by its upstream.
-struct Fake(Arc<AtomicUsize>, bool);
+struct Fake(Arc<AtomicUsize>, bool, Option<Box<Wait>>);
 
 impl Fake {
     fn open(count: &Arc<AtomicUsize>) -> Box<Self> {
         count.fetch_add(1, SeqCst);
-        Box::new(Self(Arc::clone(count), false))
+        Box::new(Self(Arc::clone(count), false, None))
     }
 }
 
@@ -52,6 +53,10 @@ impl Drive for Fake {
 impl Upstream<()> for Fake {
     fn send(&mut self, _request: Request<()>) -> Sending<()> {
         Box::pin(std::future::pending())
+    }
+
+    fn wait(&mut self) -> &mut Option<Box<Wait>> {
+        &mut self.2
     }
 }
 
