@@ -79,7 +79,15 @@ impl Deadline {
     }
 }
 
-#[cfg(any(feature = "auth", feature = "proxy", feature = "replay"))]
+#[cfg(feature = "proxy")]
+impl Deadline {
+    /// When it fires, if it was started.
+    pub(crate) fn fires(&self) -> Option<tokio::time::Instant> {
+        self.sleep.as_ref().map(Sleep::deadline)
+    }
+}
+
+#[cfg(any(feature = "auth", feature = "replay"))]
 impl Deadline {
     /// Stops it.
     pub(crate) fn clear(self: Pin<&mut Self>) {

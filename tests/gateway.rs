@@ -1,13 +1,13 @@
 //! The gateway example as scripts use it: its flags, what it prints, how it stops.
 
-mod gateway_support;
+mod gateway_process;
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
     time::Duration,
 };
 
-use gateway_support::{Gateway, command, read_until};
+use gateway_process::{Gateway, command, read_until};
 use tokio::time::Instant;
 
 /// The request that the greeting's curl command sends, taken from what was printed.
@@ -230,6 +230,7 @@ fn flags_of_layers_to_come_and_senseless_values_are_refused_by_name() {
             &["--allow-origin", "a.example"],
             "--allow-origin a.example: an origin",
         ),
+        (&["--allow-origin", "*"], "--allow-origin *: an origin"),
         (
             &["--allow-host", "*.example"],
             "--allow-host *.example: a host",

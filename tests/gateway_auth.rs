@@ -1,11 +1,11 @@
 //! The gateway example with auth, as its clients see it on the wire.
 
-mod gateway_support;
+mod gateway_process;
 mod jwt_support;
 
 use std::{fs, path::PathBuf};
 
-use gateway_support::{Gateway, command, read_until};
+use gateway_process::{Gateway, command, read_until};
 use jwt_support::{AUDIENCE, ISSUER, claims_with, signer::Signer};
 
 const CALL: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"count","arguments":{"steps":1},"_meta":{"progressToken":"p"}}}"#;
@@ -153,6 +153,48 @@ fn metadata_have_a_head_and_a_preflight() {
         let says_length = answer.contains("content-length: ") && !answer.contains(": 0\r\n");
         assert_eq!(says_length, length, "{answer}");
     }
+}
+
+/// A preflight carries no token: auth in front of it would lock every page out.
+#[test]
+fn org_6_page_of_a_listed_origin_gets_its_preflight_and_reads_its_401() {
+    let flags = [FLAGS, &["--allow-origin", "https://app.example"]].concat();
+    let gateway = Gateway::start(&flags);
+    let allowed = "access-control-allow-origin: https://app.example\r\n";
+    let page = "Origin: https://app.example\r\n";
+
+    let preflight = gateway.exchange(&format!(
+        "OPTIONS /mcp HTTP/1.1\r\nHost: localhost\r\n{page}Access-Control-Request-Method: POST\r\n\
+         Access-Control-Request-Headers: authorization,mcp-session-id\r\nConnection: close\r\n\r\n"
+    ));
+    assert!(preflight.starts_with("HTTP/1.1 200 OK\r\n"), "{preflight}");
+    assert!(preflight.contains(allowed), "{preflight}");
+    assert!(
+        preflight.contains("access-control-allow-headers: authorization,mcp-session-id\r\n"),
+        "{preflight}"
+    );
+
+    let refused = post(&gateway, page, CALL);
+    assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
+    assert!(refused.contains(allowed), "{refused}");
+    assert!(challenge(&refused).contains("resource_metadata="));
+    assert!(
+        refused.contains("access-control-expose-headers: mcp-session-id,www-authenticate\r\n"),
+        "{refused}"
+    );
+
+    let answer = post(&gateway, &format!("{page}{}", bearer("beta")), INITIALIZE);
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains(allowed), "{answer}");
+
+    // Nobody else's page gets as far as the token.
+    let page = "Origin: https://other.example\r\n";
+    let refused = post(&gateway, &format!("{page}{}", bearer("beta")), INITIALIZE);
+    assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
+    assert!(
+        !refused.contains("access-control-allow-origin"),
+        "{refused}"
+    );
 }
 
 #[test]

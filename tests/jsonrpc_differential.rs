@@ -30,6 +30,12 @@ const KEYS: &[&str] = &[
     CLAIM,
     CAPABILITIES,
     "Method",
+    "ID",
+    "NAME",
+    "Progresstoken",
+    "paramſ",
+    "tas\u{212a}Id",
+    "İd",
     "ids",
     "",
     "arguments",
@@ -137,10 +143,32 @@ impl<'a> Members<'a> {
         Self::of(self.get(key).unwrap_or("null"))
     }
 
+    /// Whether a key is one of these for a parser that ignores case, and not for one that does not.
+    fn resembles(&self, keys: &[&str]) -> bool {
+        let mut members = self.0.iter().map(|(key, _)| key.as_str());
+        members.any(|key| {
+            !keys.contains(&key) && keys.iter().any(|other| folded(other) == folded(key))
+        })
+    }
+
     fn repeats(&self, keys: &[&str]) -> bool {
         let count = |key: &&str| self.0.iter().filter(|member| member.0 == *key).count();
         keys.iter().any(|key| count(key) > 1)
     }
+}
+
+/// The same for texts that are equal but for their case: by Unicode, letter by letter, and by Java,
+/// which takes an `i` without its dot, and an `I` with one, for the other case of `I` and `i`.
+fn folded(text: &str) -> String {
+    let fold = |letter: char| match letter {
+        'İ' | 'ı' => vec!['i'],
+        _ => {
+            let lower = letter.to_lowercase();
+            let upper = lower.flat_map(char::to_uppercase);
+            upper.flat_map(char::to_lowercase).collect()
+        }
+    };
+    text.chars().flat_map(fold).collect()
 }
 
 fn is_id(raw: &str) -> bool {
@@ -209,11 +237,17 @@ fn assert_same(ours: &Envelope<'_>, raw: &str) {
     };
     assert_eq!(ours.kind(), kind, "{raw}");
 
-    let repeats = message.repeats(&["jsonrpc", "method", "id", "params", "result", "error"])
-        || params.repeats(&["name", "uri", "taskId", "_meta", "protocolVersion"])
-        || meta.repeats(&[CLAIM, CAPABILITIES, "progressToken"]);
+    let keys = ["jsonrpc", "method", "id", "params", "result", "error"];
+    let in_params = ["name", "uri", "taskId", "_meta", "protocolVersion"];
+    let in_meta = [CLAIM, CAPABILITIES, "progressToken"];
+    let repeats = message.repeats(&keys) || params.repeats(&in_params) || meta.repeats(&in_meta);
     // Repetitions in objects that were replaced need no looking for: that was one, too.
     assert_eq!(ours.duplicate().is_some(), repeats, "{raw}");
+    let resembles =
+        message.resembles(&keys) || params.resembles(&in_params) || meta.resembles(&in_meta);
+    // Those in objects that were replaced are told as well.
+    let is_told = ours.ambiguous().is_some();
+    assert!(is_told == resembles || (is_told && repeats), "{raw}");
 }
 
 /// The whole comparison, for any bytes at all.

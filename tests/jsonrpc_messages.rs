@@ -409,6 +409,73 @@ fn jrp_10_the_last_of_several_keys_counts_and_the_first_repetition_is_told() {
     assert_eq!(single(&body).progress_token_raw(), None);
 }
 
+/// Go's `encoding/json` takes `Method` for `method`, and the last of them counts: a policy judged
+/// another message than the one that ran (GHSA-wvj2-96wp-fq3f).
+#[test]
+fn jrp_10_a_key_that_equals_a_read_one_but_for_its_case_is_told() {
+    let claim = "params._meta.io.modelcontextprotocol/protocolVersion";
+    let capabilities = "params._meta.io.modelcontextprotocol/clientCapabilities";
+    for (body, ambiguous) in [
+        (r#"{"method":"a","Method":"b"}"#, Some("method")),
+        (r#"{"METHOD":"b"}"#, Some("method")),
+        (r#"{"\u004dethod":"b"}"#, Some("method")),
+        (r#"{"Id":1}"#, Some("id")),
+        (r#"{"JsonRPC":"2.0"}"#, Some("jsonrpc")),
+        (r#"{"Result":1,"Error":2}"#, Some("result")),
+        (r#"{"erroR":1}"#, Some("error")),
+        // What is another case of an ASCII letter, written out and escaped.
+        (r#"{"paramſ":{}}"#, Some("params")),
+        (r#"{"param\u017f":{}}"#, Some("params")),
+        (r#"{"İd":1}"#, Some("id")),
+        (r#"{"ıd":1}"#, Some("id")),
+        (r#"{"params":{"tas\u212aid":1}}"#, Some("params.taskId")),
+        ("{\"params\":{\"tas\u{212a}Id\":1}}", Some("params.taskId")),
+        (r#"{"params":{"name":"a","Name":"b"}}"#, Some("params.name")),
+        (r#"{"params":{"URI":"b"}}"#, Some("params.uri")),
+        (r#"{"params":{"_Meta":{}}}"#, Some("params._meta")),
+        (
+            r#"{"params":{"protocolversion":1}}"#,
+            Some("params.protocolVersion"),
+        ),
+        (
+            r#"{"params":{"_meta":{"progresstoken":1}}}"#,
+            Some("params._meta.progressToken"),
+        ),
+        (
+            r#"{"params":{"_meta":{"IO.modelcontextprotocol/protocolVersion":1}}}"#,
+            Some(claim),
+        ),
+        (
+            r#"{"params":{"_meta":{"io.modelcontextprotocol/clientcapabilitieſ":1}}}"#,
+            Some(capabilities),
+        ),
+        // It is told even where a second `params` takes the place of its own.
+        (r#"{"params":{"Name":1},"params":{}}"#, Some("params.name")),
+        // The right keys; others of the same length, or in other objects, or that are no case of it.
+        (r#"{"method":"a","params":{"name":"a","_meta":{}}}"#, None),
+        (r#"{"m\u0065thod":"a","metho\u0064s":"b"}"#, None),
+        (r#"{"params":{"cursor":"a","level":1,"Method":1}}"#, None),
+        (r#"{"Name":1,"params":{"arguments":{"Name":1}}}"#, None),
+        (
+            r#"{"params":{"_meta":{"Name":1,"Progress\"Token":1}}}"#,
+            None,
+        ),
+        (r#"{"méthod":1,"mеthod":2,"ſ":3,"params\u0000":4}"#, None),
+        (r#"[{"Params":{}}]"#, Some("params")),
+    ] {
+        let peek = peek(body.as_bytes()).expect("it is JSON");
+        let message = peek.envelopes().next().expect("it has a message");
+        assert_eq!(message.ambiguous(), ambiguous, "{body}");
+    }
+    // Each message of a batch answers for itself.
+    let batch = peek(br#"[{"Id":1},{"id":1},7,{"ID":1}]"#).expect("it is JSON");
+    let told: Vec<_> = batch
+        .envelopes()
+        .map(|message| message.ambiguous())
+        .collect();
+    assert_eq!(told, [Some("id"), None, None, Some("id")]);
+}
+
 #[test]
 fn a63_a_million_keys_or_elements_are_read_without_being_kept() {
     let keys = r#""\u0061":0,"#.repeat(1_000_000);

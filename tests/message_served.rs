@@ -147,3 +147,13 @@ fn era_5_modern_only() {
         .through(modern_only.with_modern_only(false))
         .assert_passed(B);
 }
+
+/// A megabyte came back for every megabyte that was sent.
+#[test]
+fn a_version_that_is_none_is_not_repeated_at_length() {
+    let long = "é".repeat(500_000);
+    let body = INITIALIZE.replace("2025-06-18", &long);
+    let refused = post(body).through(MessageLayer::new().with_modern_only(true));
+    let data = refused.assert_refused(VERSION, To::Id("0"));
+    assert_told(&data, &["2026-07-28"], &"é".repeat(64));
+}

@@ -91,6 +91,19 @@ fn row_json_that_is_no_message() {
             r#"{"jsonrpc":"2.0","id":"3","method":"a","params":{"name":1,"n\u0061me":2}}"#,
             To::Id("\"3\""),
         ),
+        // A parser that ignores case would run another message (GHSA-wvj2-96wp-fq3f).
+        (
+            r#"{"jsonrpc":"2.0","id":3,"method":"tools/list","Method":"tools/call"}"#,
+            To::Id("3"),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"a","Name":"b"}}"#,
+            To::Id("3"),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"a"},"paramſ":{}}"#,
+            To::Id("3"),
+        ),
         // Nobody waits for an answer to these.
         (r#"{"jsonrpc":"2.0","method":"a","method":"b"}"#, To::Nobody),
         (r#"{"jsonrpc":"2.0","method":"tools/call"}"#, To::Nobody),
@@ -206,7 +219,7 @@ fn row_no_claim_under_a_modern_header() {
         passes(post(NOTIFICATION).version(version)).assert_passed(E);
     }
     // VER-6 outranks a mismatch of headers, and a claim alone is not enough.
-    let partial = claiming("\"2026-07-28\"", "tools/list").replace("clientCap", "clientcap");
+    let partial = claiming("\"2026-07-28\"", "tools/list").replace("clientCap", "serverCap");
     for ask in [
         post(partial.as_str()),
         post(partial.as_str()).version("2025-11-25"),

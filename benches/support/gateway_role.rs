@@ -30,6 +30,7 @@ const OPTIONS: serve::Options = serve::Options {
 pub(crate) async fn whole(listener: TcpListener, upstream: Uri) -> Result<()> {
     let (mcp, _) = stack::mcp(
         &upstream,
+        None,
         OriginLayer::loopback(),
         stack::Window::DEFAULT,
         OPTIONS.keep_alive,
@@ -47,6 +48,7 @@ pub(crate) async fn guarded(listener: TcpListener, upstream: Uri) -> Result<()> 
         .build()?;
     let (mcp, _) = stack::guarded(
         &upstream,
+        None,
         OriginLayer::loopback(),
         AuthLayer::new(tokens).with_metadata(&metadata),
         ScopeLayer::new().add_method("tools/call", Scopes::new(["call"])?),

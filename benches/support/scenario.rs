@@ -139,6 +139,26 @@ fn rounds<const N: usize>(
     Ok(values)
 }
 
+/// So often are all processes started anew: where one happens to lie in memory makes it some percent
+/// slower or faster than another of its kind, for as long as it lives.
+const STARTS: usize = 3;
+
+/// [`rounds`] with new processes each time; `kinds` are compared.
+fn starts<const N: usize>(
+    count: usize,
+    kinds: [&str; N],
+    mut measure: impl FnMut(&mut Bench, &Role) -> Result<f64>,
+) -> Result<[Vec<f64>; N]> {
+    let mut values = [const { Vec::new() }; N];
+    for _ in 0..STARTS {
+        let new = of(count.div_ceil(STARTS), kinds, &mut measure)?;
+        for (values, new) in values.iter_mut().zip(new) {
+            values.extend(new);
+        }
+    }
+    Ok(values)
+}
+
 /// The median of the ratios of one round each: what slows a round down slows both.
 fn ratio(values: &[f64], baseline: &[f64]) -> f64 {
     let mut ratios: Vec<f64> = values.iter().zip(baseline).map(|(a, b)| a / b).collect();
@@ -150,18 +170,11 @@ fn ratio(values: &[f64], baseline: &[f64]) -> f64 {
 const KINDS: [&str; 4] = ["baseline", "merging", "proxy", "gateway"];
 
 pub(crate) fn json(count: usize) -> Result<()> {
-    let mut bench = Bench::start()?;
-    let proxies = [
-        bench.proxy("baseline")?,
-        bench.proxy("proxy")?,
-        bench.proxy("gateway")?,
-        bench.proxy("whole")?,
-    ];
-    let mut values = rounds(count * JSON_ROUNDS, &proxies, |proxy| bench.json(proxy))?;
+    let kinds = ["baseline", "proxy", "gateway", "whole"];
+    let mut values = starts(count * JSON_ROUNDS, kinds, Bench::json)?;
     let proxy = ratio(&values[1], &values[0]);
     let gateway = ratio(&values[2], &values[0]);
     let whole = ratio(&values[3], &values[2]);
-    let kinds = ["baseline", "proxy", "gateway", "whole"];
     for (kind, values) in kinds.iter().zip(&mut values) {
         info(&format!("json/{kind}_us"), median(values));
     }
@@ -189,7 +202,9 @@ pub(crate) fn auth(count: usize) -> Result<()> {
 }
 
 pub(crate) fn full_speed(count: usize, streams: usize) -> Result<()> {
-    let mut values = of_all(count, |bench, proxy| bench.full_speed(proxy, streams))?;
+    let mut values = of(count, KINDS, |bench, proxy| {
+        bench.full_speed(proxy, streams)
+    })?;
     let [_, merging, proxy, gateway] = ratios(&values, 0);
     let name = format!("sse_{streams}");
     tell(&name, &mut values);
@@ -202,30 +217,23 @@ pub(crate) fn full_speed(count: usize, streams: usize) -> Result<()> {
 pub(crate) fn paced(count: usize) -> Result<()> {
     // In two turns: a server closes a connection that has waited for ten seconds, which with all four
     // would be each of them, and what a new one costs is not what is measured.
-    let mut bench = Bench::start()?;
-    let proxies = [
-        bench.proxy("baseline")?,
-        bench.proxy("merging")?,
-        bench.proxy("proxy")?,
-    ];
-    let mut values = rounds(count, &proxies, |proxy| bench.paced(proxy))?;
+    let kinds = ["baseline", "merging", "proxy"];
+    let mut values = of(count, kinds, Bench::paced)?;
     let merging = ratio(&values[1], &values[0]);
     let proxy = ratio(&values[2], &values[1]);
-    for (kind, values) in KINDS.iter().zip(&mut values) {
+    for (kind, values) in kinds.iter().zip(&mut values) {
         info(&format!("paced/{kind}_us"), median(values));
     }
     info("paced/merging_ratio", merging);
     check("paced/proxy_ratio_to_merging", proxy, PACED_LIMIT);
-    drop(proxies);
 
-    let proxies = [bench.proxy("merging")?, bench.proxy("gateway")?];
-    // Twice in each round, in the order 0 1 1 0, so that a machine that becomes slower or faster
-    // meanwhile does so for both.
-    let mut values = rounds(2 * count, &proxies, |proxy| bench.paced(proxy))?;
+    // Twice in each round, in the order 0 1 1 0: a machine that becomes slower or faster meanwhile does
+    // so for both.
+    let mut values = of(2 * count, ["merging", "gateway"], Bench::paced)?;
     for values in &mut values {
-        *values = values
-            .chunks_exact(2)
-            .map(|twice| twice.iter().sum::<f64>() / 2.0)
+        let twice = values.chunks(2);
+        *values = twice
+            .map(|two| two.iter().sum::<f64>() / two.len() as f64)
             .collect();
     }
     let gateway = ratio(&values[1], &values[0]);
@@ -234,13 +242,17 @@ pub(crate) fn paced(count: usize) -> Result<()> {
     Ok(())
 }
 
-fn of_all(
+/// [`rounds`] of those kinds.
+fn of<const N: usize>(
     count: usize,
+    kinds: [&str; N],
     mut measure: impl FnMut(&mut Bench, &Role) -> Result<f64>,
-) -> Result<[Vec<f64>; 4]> {
+) -> Result<[Vec<f64>; N]> {
     let mut bench = Bench::start()?;
-    let [baseline, merging, proxy, gateway] = KINDS.map(|kind| bench.proxy(kind));
-    let proxies = [baseline?, merging?, proxy?, gateway?];
+    let roles: Result<Vec<Role>> = kinds.iter().map(|kind| bench.proxy(kind)).collect();
+    let Ok(proxies) = roles?.try_into() else {
+        return Err("as many as there were".into());
+    };
     rounds(count, &proxies, |proxy| measure(&mut bench, proxy))
 }
 

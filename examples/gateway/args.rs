@@ -10,8 +10,9 @@ use std::{
 };
 
 use clap::Parser;
-use http::Uri;
+use http::{HeaderValue, Uri};
 use shadowcat::origin::OriginLayer;
+use tower_http::cors::CorsLayer;
 
 use super::{auth, stack};
 
@@ -27,7 +28,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL")]
     pub(crate) upstream: Vec<Uri>,
 
-    /// A web origin whose pages may use the server, next to loopback ones
+    /// A web origin whose pages may use the server and read its answers; those of loopback may use it
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
 
@@ -125,6 +126,22 @@ impl Args {
         Ok(layer)
     }
 
+    /// What pages of other origins are told that they may read.
+    pub(crate) fn cors(&self) -> Result<Option<CorsLayer>, String> {
+        let origins = self.allow_origin.iter().map(|origin| {
+            let origin = origin.to_ascii_lowercase();
+            let port = match origin.split_once(':') {
+                Some(("https", _)) => ":443",
+                Some(("http", _)) => ":80",
+                _ => "",
+            };
+            let plain = origin.strip_suffix(port).unwrap_or(&origin);
+            HeaderValue::from_str(plain)
+                .map_err(|error| format!("--allow-origin {origin}: {error}"))
+        });
+        Ok(stack::cors(origins.collect::<Result<_, _>>()?))
+    }
+
     /// What this gateway cannot do yet, or must not do.
     pub(crate) fn check(&self) -> Result<(), String> {
         let Later {
@@ -154,7 +171,7 @@ impl Args {
         }
         // Said before an address is taken.
         self.auth.guard(self.listen)?;
-        self.origin(self.listen).map(drop)
+        self.origin(self.listen).and_then(|_| self.cors()).map(drop)
     }
 }
 

@@ -78,6 +78,7 @@ async fn run(args: &Args) -> Result<()> {
         }
     };
     let origin = args.origin(addr)?;
+    let cors = args.cors()?;
     let guard = args.auth.guard(addr)?;
     let is_guarded = guard.is_some();
     let unusable = |error| format!("--upstream {upstream}: {error}");
@@ -105,7 +106,8 @@ async fn run(args: &Args) -> Result<()> {
     match guard {
         None => {
             let (mcp, streams) =
-                stack::mcp(&upstream, origin, args.window(), args.keep_alive).map_err(unusable)?;
+                stack::mcp(&upstream, cors, origin, args.window(), args.keep_alive)
+                    .map_err(unusable)?;
             begin();
             let routes = stack::Routes::new(mcp);
             serve::serve(listener, routes, options, stop_with(streams)).await?;
@@ -117,9 +119,16 @@ async fn run(args: &Args) -> Result<()> {
             metadata,
         }) => {
             let window = args.window();
-            let (mcp, streams) =
-                stack::guarded(&upstream, origin, auth, scopes, window, args.keep_alive)
-                    .map_err(unusable)?;
+            let (mcp, streams) = stack::guarded(
+                &upstream,
+                cors,
+                origin,
+                auth,
+                scopes,
+                window,
+                args.keep_alive,
+            )
+            .map_err(unusable)?;
             begin();
             if let Some(signed) = signed {
                 // Meanwhile it can be called: the first token would wait for them too.

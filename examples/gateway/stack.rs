@@ -11,13 +11,14 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Uri,
-    header::{ALLOW, CONTENT_TYPE},
+    header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE},
 };
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use shadowcat::{
     auth::{Auth, AuthLayer, CheckScopes, MetadataService, ScopeLayer},
     body::{RequestBody, ResponseBody},
+    header::MCP_SESSION_ID,
     message::{MessageLayer, ReadMessage},
     origin::{CheckOrigin, OriginLayer},
     proxy::{ReverseProxy, UpstreamUrlError},
@@ -25,14 +26,21 @@ use shadowcat::{
     session::{BindSession, SessionLayer},
     store::{MemorySessionStore, MemoryStore, erased::ErasedStore},
 };
-use tower::{Layer, Service, ServiceBuilder};
+use tower::{
+    Layer, Service, ServiceBuilder,
+    util::{Either, option_layer},
+};
+use tower_http::cors::{AllowHeaders, AllowOrigin, Cors, CorsLayer};
 
 /// The stack of `/mcp`, outermost layer first.
-pub(crate) type Mcp = CheckOrigin<ReadMessage<BindSession<Resumable, Sessions>>>;
+pub(crate) type Mcp = Readable<CheckOrigin<ReadMessage<BindSession<Resumable, Sessions>>>>;
 
 /// The same for those who are known.
 pub(crate) type Guarded<A> =
-    CheckOrigin<Auth<ReadMessage<CheckScopes<BindSession<Resumable, Sessions>>>, A>>;
+    Readable<CheckOrigin<Auth<ReadMessage<CheckScopes<BindSession<Resumable, Sessions>>>, A>>>;
+
+/// What the pages of listed origins may read, if any are listed.
+type Readable<S> = Either<Cors<S>, S>;
 
 /// The upstream, with streams that can be resumed.
 type Resumable = Replay<ReverseProxy<RequestBody<Incoming>>, Store>;
@@ -73,15 +81,39 @@ impl Window {
     }
 }
 
+/// Lets the pages of these origins read what they are answered (ORG-6); `None` if there are none.
+///
+/// Each as browsers write it: in lower case, and without a port that goes without saying.
+pub(crate) fn cors(origins: Vec<HeaderValue>) -> Option<CorsLayer> {
+    if origins.is_empty() {
+        return None;
+    }
+    let layer = CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        // Whatever the page asks for: no list has all of `Mcp-Param-*`, and the layers inside judge
+        // what comes.
+        .allow_headers(AllowHeaders::mirror_request())
+        // Without it a page cannot read its own session id, and every later request fails.
+        .expose_headers([MCP_SESSION_ID, WWW_AUTHENTICATE])
+        // The gateway is on the reader's own machine, and the page is not.
+        .allow_private_network(true);
+    Some(layer)
+}
+
 /// The stack in front of `upstream`, and what ends its streams.
 pub(crate) fn mcp(
     upstream: &Uri,
+    cors: Option<CorsLayer>,
     origin: OriginLayer,
     window: Window,
     keep_alive: Duration,
 ) -> Result<(Mcp, ReplayHandle), UpstreamUrlError> {
     let (resumable, streams) = resumable(upstream, window, keep_alive)?;
     let mcp = ServiceBuilder::new()
+        // Before anything that could refuse: a preflight is answered here, and a refusal without
+        // these fields is unreadable for the page.
+        .layer(option_layer(cors))
         // A page in a browser on this machine reaches loopback too, and the upstream cannot tell,
         // because it sees its own name as the `Host`.
         .layer(origin)
@@ -96,6 +128,7 @@ pub(crate) fn mcp(
 /// The same for those whom `auth` lets in, as far as `scopes` does.
 pub(crate) fn guarded<A>(
     upstream: &Uri,
+    cors: Option<CorsLayer>,
     origin: OriginLayer,
     auth: AuthLayer<A>,
     scopes: ScopeLayer,
@@ -104,6 +137,8 @@ pub(crate) fn guarded<A>(
 ) -> Result<(Guarded<A>, ReplayHandle), UpstreamUrlError> {
     let (resumable, streams) = resumable(upstream, window, keep_alive)?;
     let mcp = ServiceBuilder::new()
+        // No preflight carries a token.
+        .layer(option_layer(cors))
         .layer(origin)
         // Before anything is read, so that those who are not let in cost little. What the upstream
         // thinks of us is none of the client's business.

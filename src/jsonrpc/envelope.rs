@@ -47,6 +47,15 @@ impl<'a> Envelope<'a> {
         Self { body, spans }
     }
 
+    pub(super) const fn spans_mut(&mut self) -> &mut Spans {
+        &mut self.spans
+    }
+
+    /// The body, and this as all of its messages.
+    pub(super) const fn parts(&self) -> (&'a [u8], &[Spans]) {
+        (self.body, std::slice::from_ref(&self.spans))
+    }
+
     /// What kind of message this is.
     #[must_use]
     #[inline]
@@ -193,6 +202,18 @@ impl<'a> Envelope<'a> {
     #[inline]
     pub fn duplicate(&self) -> Option<&'static str> {
         self.spans.duplicate()
+    }
+
+    /// The first key that is read by nobody here, but equals one that is if upper and lower case
+    /// make no difference: `"method"` for a `Method`, with the keys of the objects it lies in
+    /// (JRP-10).
+    ///
+    /// Go's `encoding/json` takes the one for the other, and the last of them counts. So do letters
+    /// that are another case of an ASCII letter: `ſ`, the Kelvin sign, `İ` and `ı`.
+    #[must_use]
+    #[inline]
+    pub fn ambiguous(&self) -> Option<&'static str> {
+        self.spans.ambiguous()
     }
 
     /// The message's bytes, without the white space around it.

@@ -1,4 +1,4 @@
-use super::{field::Field, lexer::Lexer, shape::Limits, text};
+use super::{field::Field, keys::Keys, lexer::Lexer, shape::Limits, text};
 use crate::protocol::ProtocolVersion;
 
 /// What a server answered to `initialize`.
@@ -18,11 +18,11 @@ impl Handshake {
             return None;
         }
         let (mut agreed, mut refused, mut is_call) = (None, false, false);
-        let read = lexer.object(0, Field::in_message, |lexer, field| match field {
+        let read = lexer.object(0, Keys::Message, |lexer, field| match field {
             Some(Field::Result) => {
                 let mut version = None;
                 if lexer.next() == Some(b'{') {
-                    lexer.object(1, Field::in_params, |lexer, field| {
+                    lexer.object(1, Keys::Params, |lexer, field| {
                         let value = lexer.skip(2)?;
                         if field == Some(Field::ProtocolVersion) {
                             version = value.of(data).and_then(text::content);

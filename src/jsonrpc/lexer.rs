@@ -1,7 +1,9 @@
 use super::{
+    field::Field,
+    keys::Keys,
     peek_error::{PeekError, PeekErrorKind},
     span::Span,
-    text,
+    text::{self, PlainKey},
 };
 
 /// Walks JSON text once, from left to right, checking all of it and building nothing.
@@ -16,6 +18,9 @@ pub(super) struct Lexer<'a> {
     text: &'a [u8],
     at: usize,
     max_depth: usize,
+    /// If so, every letter of a key is one byte, if it has no escapes.
+    is_ascii: bool,
+    alike: Option<Field>,
 }
 
 /// The containers that `Lexer::skip_container` is inside of, innermost in the lowest bit: 1 is an object.
@@ -34,7 +39,21 @@ impl<'a> Lexer<'a> {
             text,
             at: 0,
             max_depth,
+            is_ascii: false,
+            alike: None,
         }
+    }
+
+    /// Knows that the text is ASCII, and has to look less closely at keys.
+    pub(super) const fn with_ascii(mut self, is_ascii: bool) -> Self {
+        self.is_ascii = is_ascii;
+        self
+    }
+
+    /// Takes what was found first, since this was last called, of a key that is not looked for but
+    /// equals one that is to a parser that does not tell letters by their case.
+    pub(super) const fn take_alike(&mut self) -> Option<Field> {
+        self.alike.take()
     }
 
     pub(super) const fn offset(&self) -> usize {
@@ -86,15 +105,14 @@ impl<'a> Lexer<'a> {
 
     /// Takes an object that lies inside `depth` containers.
     ///
-    /// `find` says which key a text begins with and how long that is, its closing quote included.
     /// `member` is called after each key and its colon, and has to take the value. A key written
     /// with escapes is the plain key that it equals (A46).
     #[inline(always)]
-    pub(super) fn object<F>(
+    pub(super) fn object(
         &mut self,
         depth: usize,
-        find: impl Fn(&[u8]) -> Option<(F, usize)>,
-        mut member: impl FnMut(&mut Self, Option<F>) -> Result<(), PeekError>,
+        keys: Keys,
+        mut member: impl FnMut(&mut Self, Option<Field>) -> Result<(), PeekError>,
     ) -> Result<Span, PeekError> {
         let text = self.text;
         let start = self.at;
@@ -104,7 +122,7 @@ impl<'a> Lexer<'a> {
                 let quote = blank(text, self.at);
                 // A key that is looked for need not be searched for its end.
                 let ahead = text.get(quote + 1..).unwrap_or_default();
-                let field = match find(ahead) {
+                let field = match keys.find(ahead) {
                     Some((field, len)) if text.get(quote) == Some(&b'"') => {
                         self.at = colon(text, quote + 1 + len)?;
                         Some(field)
@@ -112,8 +130,8 @@ impl<'a> Lexer<'a> {
                     _ => {
                         let (end, escaped) = key(text, quote)?;
                         self.at = colon(text, end)?;
-                        if escaped {
-                            unescaped(text, quote, end, &find)
+                        if escaped || !self.is_ascii || keys.has_one_of(end - quote - 2) {
+                            self.look_again(quote, end, keys)
                         } else {
                             None
                         }
@@ -128,6 +146,18 @@ impl<'a> Lexer<'a> {
             }
         }
         Ok(Span::new(start, self.at))
+    }
+
+    /// Finds the key that the one between two quotes equals: in all its letters, or but for their
+    /// case, which is only noted.
+    #[cold]
+    fn look_again(&mut self, quote: usize, end: usize, keys: Keys) -> Option<Field> {
+        let key = PlainKey::of(self.text.get(quote + 1..end - 1)?)?;
+        let field = key.exact().and_then(|text| keys.find(text));
+        if field.is_none() && self.alike.is_none() {
+            self.alike = keys.alike(&key);
+        }
+        Some(field?.0)
     }
 
     /// Takes any one value that lies inside `depth` containers.
@@ -228,19 +258,6 @@ fn colon(text: &[u8], at: usize) -> Result<usize, PeekError> {
     } else {
         Err(PeekError::syntax(at))
     }
-}
-
-/// Finds the key that the escaped one between two quotes equals.
-#[cold]
-fn unescaped<F>(
-    text: &[u8],
-    quote: usize,
-    end: usize,
-    find: impl Fn(&[u8]) -> Option<(F, usize)>,
-) -> Option<F> {
-    let key = text.get(quote + 1..end - 1)?;
-    let mut plain = [0; text::LONGEST_KEY];
-    Some(find(text::unescape_key(key, &mut plain))?.0)
 }
 
 /// The index after the string whose opening quote is at `at`, and whether it has escapes.

@@ -36,8 +36,8 @@
 //! (JRP-10). So keys are compared by what they say, however they are escaped; a key that is
 //! repeated is reported by [`Envelope::duplicate`], for the caller to refuse; and text that some
 //! parsers forgive (control characters in strings, half surrogates, trailing commas) is an error.
-//! Keys are case-sensitive, as JSON has it: an upstream whose parser takes `Method` for `method`
-//! has to be told not to.
+//! Keys are case-sensitive, as JSON has it; but some servers' parsers take `Method` for `method`, so
+//! [`Envelope::ambiguous`] reports a key that differs in case alone from one that is read.
 
 mod envelope;
 mod error;
@@ -45,6 +45,7 @@ mod field;
 #[cfg(feature = "session")]
 mod handshake;
 mod id;
+mod keys;
 mod lexer;
 mod peek;
 mod peek_error;

@@ -1,16 +1,21 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use super::{
     envelope::Envelope,
     peek_error::PeekError,
-    shape::{Limits, Shape},
+    shape::{Limits, Shape, Spans, scan},
 };
 
 /// What a body holds: one message or a batch of them, see [`peek`].
 #[derive(Clone)]
 pub struct Peek<'a> {
-    body: &'a [u8],
-    shape: Shape,
+    messages: Messages<'a>,
+}
+
+#[derive(Clone)]
+enum Messages<'a> {
+    Single(Envelope<'a>),
+    Batch(&'a [u8], Arc<[Spans]>),
 }
 
 /// Reads a body once, from its first byte to its last, without building a document.
@@ -27,7 +32,7 @@ pub struct Peek<'a> {
 /// If the body is not JSON or not UTF-8 (a byte order mark is not JSON either), or over one
 /// of the [default limits](Limits::new).
 pub fn peek(body: &[u8]) -> Result<Peek<'_>, PeekError> {
-    Ok(Peek::new(body, Shape::scan(body)?))
+    peek_within(body, Limits::new())
 }
 
 /// Reads a body like [`peek`], with other limits.
@@ -36,38 +41,60 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, PeekError> {
 ///
 /// Like [`peek`], with `limits` in place of the default ones.
 pub fn peek_within(body: &[u8], limits: Limits) -> Result<Peek<'_>, PeekError> {
-    Ok(Shape::scan_within(body, limits)?.view(body))
+    // Read to where it is returned: to move it costs as much as to read a word or two.
+    let mut peek = Ok(Peek::new(body, Shape::new()));
+    if let Ok(Peek {
+        messages: Messages::Single(message),
+    }) = &mut peek
+    {
+        match scan(body, limits, message.spans_mut()) {
+            Ok(None) => {}
+            Ok(Some(all)) => peek = Ok(Peek::new(body, Shape::Batch(all))),
+            Err(error) => peek = Err(error),
+        }
+    }
+    peek
 }
 
 impl<'a> Peek<'a> {
-    pub(super) const fn new(body: &'a [u8], shape: Shape) -> Self {
-        Self { body, shape }
+    #[inline]
+    pub(super) fn new(body: &'a [u8], shape: Shape) -> Self {
+        let messages = match shape {
+            Shape::Single(spans) => Messages::Single(Envelope::new(body, spans)),
+            Shape::Batch(all) => Messages::Batch(body, all),
+        };
+        Self { messages }
     }
 
     /// The message of a body that is not a batch.
     #[must_use]
     pub fn single(&self) -> Option<Envelope<'a>> {
-        match self.shape {
-            Shape::Single(spans) => Some(Envelope::new(self.body, spans)),
-            Shape::Batch(_) => None,
+        self.as_single().copied()
+    }
+
+    /// [`single`](Self::single), for who does not keep it.
+    #[inline]
+    pub(crate) const fn as_single(&self) -> Option<&Envelope<'a>> {
+        match &self.messages {
+            Messages::Single(message) => Some(message),
+            Messages::Batch(..) => None,
         }
     }
 
     /// Whether the body is an array, if only an empty one.
     #[must_use]
     pub const fn is_batch(&self) -> bool {
-        matches!(self.shape, Shape::Batch(_))
+        matches!(self.messages, Messages::Batch(..))
     }
 
     /// All messages in their order: one, or a batch's. Nothing in a batch that is no object is
     /// left out; it becomes [`Invalid`](super::Kind::Invalid).
     #[must_use]
     pub fn envelopes(&self) -> impl ExactSizeIterator<Item = Envelope<'a>> + '_ {
-        let all = match &self.shape {
-            Shape::Single(spans) => std::slice::from_ref(spans),
-            Shape::Batch(all) => all,
+        let (body, all) = match &self.messages {
+            Messages::Single(message) => message.parts(),
+            Messages::Batch(body, all) => (*body, &**all),
         };
-        let body = self.body;
         all.iter().map(move |spans| Envelope::new(body, *spans))
     }
 }

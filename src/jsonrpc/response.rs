@@ -1,7 +1,8 @@
 use memchr::memchr2;
 
 use super::{
-    field::Field, id::RequestId, lexer::Lexer, peek_error::PeekError, shape::Limits, text,
+    field::Field, id::RequestId, keys::Keys, lexer::Lexer, peek_error::PeekError, shape::Limits,
+    text::PlainKey,
 };
 
 /// Whether `data` has to be [peeked](super::peek) at to know that it is no response.
@@ -22,7 +23,7 @@ fn may_be_any_response(data: &[u8]) -> bool {
         _ => return false,
     }
     let mut is_candidate = false;
-    let told = lexer.object(0, Field::in_message, |lexer, field| {
+    let told = lexer.object(0, Keys::Message, |lexer, field| {
         match field {
             Some(Field::Result | Field::Error) => is_candidate = true,
             Some(Field::Method) => {}
@@ -153,10 +154,9 @@ impl Scan<'_> {
 fn key(text: &[u8]) -> Option<Field> {
     let written = text.strip_suffix(b"\"")?;
     if !written.contains(&b'\\') {
-        return Some(Field::in_message(text)?.0);
+        return Some(Keys::Message.find(text)?.0);
     }
-    let mut plain = [0; text::LONGEST_KEY];
-    Some(Field::in_message(text::unescape_key(written, &mut plain))?.0)
+    Some(Keys::Message.find(PlainKey::of(written)?.exact()?)?.0)
 }
 
 /// An id as it was sent to the server; some write a number with a fraction that it did not have.

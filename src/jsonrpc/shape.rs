@@ -4,6 +4,7 @@ use super::{
     envelope::Kind,
     field::Field,
     id,
+    keys::Keys,
     lexer::{DEEPEST, Lexer},
     peek::Peek,
     peek_error::{PeekError, PeekErrorKind},
@@ -33,6 +34,7 @@ pub(crate) struct Spans {
     fields: [Span; Field::READ],
     present: u16,
     duplicate: Option<Field>,
+    alike: Option<Field>,
     kind: Kind,
 }
 
@@ -68,39 +70,53 @@ impl Default for Limits {
 }
 
 impl Shape {
-    /// Reads `body` within the default limits.
-    pub(crate) fn scan(body: &[u8]) -> Result<Self, PeekError> {
-        Self::scan_within(body, Limits::new())
+    /// Before anything was read.
+    pub(crate) const fn new() -> Self {
+        Self::Single(Spans::new())
     }
 
-    /// Reads `body`, all of it, once.
-    pub(crate) fn scan_within(body: &[u8], limits: Limits) -> Result<Self, PeekError> {
-        if body.len() > Span::MAX {
-            return Err(PeekError::new(PeekErrorKind::TooLarge, Span::MAX));
+    /// Reads `body` within the default limits.
+    pub(crate) fn read(body: &[u8]) -> Result<Self, PeekError> {
+        let mut shape = Ok(Self::new());
+        if let Ok(Self::Single(spans)) = &mut shape {
+            match scan(body, Limits::new(), spans) {
+                Ok(None) => {}
+                Ok(Some(all)) => shape = Ok(Self::Batch(all)),
+                Err(error) => shape = Err(error),
+            }
         }
-        // Once for all strings in it. Most bodies are ASCII, and that is the faster check.
-        if !body.is_ascii()
-            && let Err(error) = std::str::from_utf8(body)
-        {
-            return Err(PeekError::new(PeekErrorKind::Utf8, error.valid_up_to()));
-        }
-        let mut lexer = Lexer::new(body, limits.max_depth);
-        if lexer.next() == Some(b'[') {
-            let all = batch(&mut lexer, body, limits.max_messages)?;
-            lexer.end()?;
-            return Ok(Self::Batch(all));
-        }
-        // Written where it is, because to move it costs as much as to read a word or two.
-        let mut spans = Spans::new();
-        element(&mut lexer, body, 0, &mut spans)?;
-        lexer.end()?;
-        Ok(Self::Single(spans))
+        shape
     }
 
     /// Looks at `body`, which has to be the one that was scanned, through this shape.
     pub(crate) fn view<'a>(&self, body: &'a [u8]) -> Peek<'a> {
         Peek::new(body, self.clone())
     }
+}
+
+/// Reads `body`, all of it, once: one message into new `spans`, or a batch.
+pub(super) fn scan(
+    body: &[u8],
+    limits: Limits,
+    spans: &mut Spans,
+) -> Result<Option<Arc<[Spans]>>, PeekError> {
+    if body.len() > Span::MAX {
+        return Err(PeekError::new(PeekErrorKind::TooLarge, Span::MAX));
+    }
+    // Once for all strings in it. Most bodies are ASCII, and that is the faster check.
+    let is_ascii = body.is_ascii();
+    if !is_ascii && let Err(error) = std::str::from_utf8(body) {
+        return Err(PeekError::new(PeekErrorKind::Utf8, error.valid_up_to()));
+    }
+    let mut lexer = Lexer::new(body, limits.max_depth).with_ascii(is_ascii);
+    let mut all = None;
+    if lexer.next() == Some(b'[') {
+        all = Some(batch(&mut lexer, body, limits.max_messages)?);
+    } else {
+        element(&mut lexer, body, 0, spans)?;
+    }
+    lexer.end()?;
+    Ok(all)
 }
 
 fn batch(lexer: &mut Lexer<'_>, body: &[u8], max: usize) -> Result<Arc<[Spans]>, PeekError> {
@@ -137,7 +153,7 @@ fn element(
         spans.whole = lexer.skip(depth)?;
         return Ok(());
     }
-    spans.whole = lexer.object(depth, Field::in_message, |lexer, field| {
+    spans.whole = lexer.object(depth, Keys::Message, |lexer, field| {
         spans.note(field);
         if field == Some(Field::Params) {
             spans.forget(Field::IN_PARAMS);
@@ -148,13 +164,14 @@ fn element(
         spans.set(field, lexer.skip(depth + 1)?);
         Ok(())
     })?;
+    spans.alike = lexer.take_alike();
     spans.judge(body);
     Ok(())
 }
 
 #[inline]
 fn params(lexer: &mut Lexer<'_>, depth: usize, spans: &mut Spans) -> Result<(), PeekError> {
-    lexer.object(depth, Field::in_params, |lexer, field| {
+    lexer.object(depth, Keys::Params, |lexer, field| {
         spans.note(field);
         if field == Some(Field::Meta) {
             spans.forget(Field::IN_META);
@@ -170,7 +187,7 @@ fn params(lexer: &mut Lexer<'_>, depth: usize, spans: &mut Spans) -> Result<(), 
 
 #[inline]
 fn meta(lexer: &mut Lexer<'_>, depth: usize, spans: &mut Spans) -> Result<(), PeekError> {
-    lexer.object(depth, Field::in_meta, |lexer, field| {
+    lexer.object(depth, Keys::Meta, |lexer, field| {
         spans.note(field);
         spans.set(field, lexer.skip(depth + 1)?);
         Ok(())
@@ -185,6 +202,7 @@ impl Spans {
             fields: [Span::new(0, 0); Field::READ],
             present: 0,
             duplicate: None,
+            alike: None,
             kind: Kind::Invalid,
         }
     }
@@ -265,5 +283,10 @@ impl Spans {
     #[inline]
     pub(super) fn duplicate(&self) -> Option<&'static str> {
         self.duplicate.map(Field::path)
+    }
+
+    #[inline]
+    pub(super) fn ambiguous(&self) -> Option<&'static str> {
+        self.alike.map(Field::path)
     }
 }

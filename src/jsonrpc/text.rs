@@ -5,6 +5,15 @@ use super::peek_error::PeekError;
 /// Room for the longest key that anybody looks for, and its closing quote.
 pub(super) const LONGEST_KEY: usize = 43;
 
+/// What equals an ASCII letter where case makes no difference: by Unicode's folding, as in Go, or
+/// because it has that letter as its other case, as in Java.
+const FORMS: [(char, u8); 4] = [
+    ('\u{17f}', b's'),
+    ('\u{212a}', b'k'),
+    ('\u{130}', b'i'),
+    ('\u{131}', b'i'),
+];
+
 const fn repeat(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
 }
@@ -118,34 +127,66 @@ fn hex(text: &[u8], at: usize) -> Option<u32> {
     })
 }
 
-/// Writes the plain form of an escaped key into `plain`, and the closing quote after it.
+/// A key as the most forgiving of parsers may read it: without its escapes, and in ASCII.
 ///
-/// No allocation, so that a body full of escaped keys costs no more than any other (A63). A key
-/// that does not fit, or that has an escape beyond ASCII, is none that anybody looks for, and
-/// comes back empty. So does one with an escaped quote, which would pass for the closing one.
-pub(super) fn unescape_key<'a>(key: &[u8], plain: &'a mut [u8; LONGEST_KEY]) -> &'a [u8] {
-    let (mut at, mut len) = (0, 0);
-    while let Some(&byte) = key.get(at) {
-        let (byte, next) = match byte {
-            b'\\' => match escape(key, at) {
-                Ok((escaped, next)) if escaped.is_ascii() && escaped != '"' => {
-                    (escaped as u8, next)
-                }
-                _ => return &[],
-            },
-            byte => (byte, at + 1),
+/// No allocation, so that a body full of such keys costs no more than any other (A63).
+pub(super) struct PlainKey {
+    text: [u8; LONGEST_KEY],
+    /// How much of it is text; a quote follows.
+    len: usize,
+    is_exact: bool,
+}
+
+impl PlainKey {
+    /// Reads the key between two quotes.
+    ///
+    /// `None` if it does not fit, or has a character that is no ASCII letter's other form: nobody
+    /// looks for such a key. The same goes for an escaped quote, which would pass for the closing
+    /// one.
+    pub(super) fn of(key: &[u8]) -> Option<Self> {
+        let mut plain = Self {
+            text: [0; LONGEST_KEY],
+            len: 0,
+            is_exact: true,
         };
-        match plain.get_mut(len) {
-            Some(slot) => *slot = byte,
-            None => return &[],
+        let mut at = 0;
+        while let Some(&byte) = key.get(at) {
+            let (letter, next) = match byte {
+                b'\\' => escape(key, at).ok()?,
+                0..=0x7f => (char::from(byte), at + 1),
+                _ => {
+                    let rest = key.get(at..)?;
+                    let forms = FORMS.iter().map(|(form, _)| *form);
+                    let mut forms = forms
+                        .filter(|form| rest.starts_with(form.encode_utf8(&mut [0; 4]).as_bytes()));
+                    let form = forms.next()?;
+                    (form, at + form.len_utf8())
+                }
+            };
+            let letter = match letter {
+                '"' => return None,
+                '\0'..='\x7f' => letter as u8,
+                _ => {
+                    plain.is_exact = false;
+                    FORMS.iter().find(|(form, _)| *form == letter)?.1
+                }
+            };
+            *plain.text.get_mut(plain.len)? = letter;
+            (at, plain.len) = (next, plain.len + 1);
         }
-        (at, len) = (next, len + 1);
+        *plain.text.get_mut(plain.len)? = b'"';
+        Some(plain)
     }
-    match plain.get_mut(len) {
-        Some(slot) => *slot = b'"',
-        None => return &[],
+
+    /// The key and its closing quote, if that is what it says for every parser.
+    pub(super) fn exact(&self) -> Option<&[u8]> {
+        self.text.get(..=self.len).filter(|_| self.is_exact)
     }
-    plain.get(..=len).unwrap_or_default()
+
+    /// What it says for some parser.
+    pub(super) fn text(&self) -> &[u8] {
+        self.text.get(..self.len).unwrap_or_default()
+    }
 }
 
 /// The content of a string given as valid JSON text, borrowed unless it has escapes; `None` for
@@ -161,9 +202,23 @@ pub(super) fn content(raw: &[u8]) -> Option<Cow<'_, str>> {
 #[inline]
 pub(super) fn content_bytes(raw: &[u8]) -> Option<Cow<'_, [u8]>> {
     let inner = raw.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    if !inner.contains(&b'\\') {
+    if !has_escape(raw) {
         return Some(Cow::Borrowed(inner));
     }
     let text: String = serde_json::from_slice(raw).ok()?;
     Some(Cow::Owned(text.into_bytes()))
+}
+
+/// Whether a string has a backslash, a word at a time.
+#[inline]
+fn has_escape(raw: &[u8]) -> bool {
+    let has = |word: &[u8; 8]| {
+        let slash = u64::from_le_bytes(*word) ^ repeat(b'\\');
+        slash.wrapping_sub(repeat(1)) & !slash & repeat(0x80) != 0
+    };
+    match raw.last_chunk() {
+        // Which overlaps the last whole word, and is all that is left after it.
+        Some(last) => has(last) || raw.as_chunks().0.iter().any(has),
+        None => raw.contains(&b'\\'),
+    }
 }

@@ -70,6 +70,9 @@ fn refused(
     Box::new((refusal, recipient))
 }
 
+/// The longest version that is repeated to who asked for it, in characters: no date is as long.
+const MAX_REQUESTED: usize = 64;
+
 /// The version that a request follows, as it says itself; empty if it does not.
 fn requested(parts: &Parts, message: Option<&Message>) -> String {
     let peek = message.and_then(|message| message.peek().ok());
@@ -78,7 +81,8 @@ fn requested(parts: &Parts, message: Option<&Message>) -> String {
         let header = parts.headers.get(MCP_PROTOCOL_VERSION)?.to_str().ok()?;
         Some(header.trim().to_owned())
     };
-    said.or_else(header).unwrap_or_default()
+    let requested = said.or_else(header).unwrap_or_default();
+    requested.chars().take(MAX_REQUESTED).collect()
 }
 
 fn said(message: &Envelope<'_>) -> Option<String> {

@@ -65,8 +65,8 @@ pub(super) fn judge(
     };
     match body {
         _ if matches!(*method, Method::GET | Method::DELETE) => head.without_body(),
-        Some(Ok(body)) if *method == Method::POST => match body.single() {
-            Some(message) => head.single(&Read::new(&message)),
+        Some(Ok(body)) if *method == Method::POST => match body.as_single() {
+            Some(message) => head.single(&Read::new(message)),
             None => head.batch(body),
         },
         Some(Err(error)) if *method == Method::POST => {
@@ -314,6 +314,9 @@ impl<'m, 'a> Read<'m, 'a> {
         }
         if let Some(key) = self.envelope.duplicate() {
             return Some(Fault::DuplicateKey(key));
+        }
+        if let Some(key) = self.envelope.ambiguous() {
+            return Some(Fault::AmbiguousKey(key));
         }
         if self.envelope.id_len() > MAX_ID_BYTES {
             return Some(Fault::IdTooLong);

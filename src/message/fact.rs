@@ -21,7 +21,7 @@ impl Message {
     /// Reads `body`, once.
     #[must_use]
     pub fn new(body: Bytes) -> Self {
-        let shape = Shape::scan(&body);
+        let shape = Shape::read(&body);
         Self { body, shape }
     }
 

@@ -36,6 +36,9 @@ pub enum Fault {
     InvalidMessage,
     /// A key that decides something came twice (JRP-10). Of the era that the last one makes it.
     DuplicateKey(&'static str),
+    /// A key that differs in upper and lower case alone from one that decides something: the server
+    /// may take it for that one (JRP-10). Of the era that the right one makes it.
+    AmbiguousKey(&'static str),
     /// The id is valid, but of more than 1,024 bytes (A49). Of the message's era.
     IdTooLong,
     /// A method that is empty, of more than 256 bytes, has control characters, or begins with
@@ -117,6 +120,9 @@ impl fmt::Display for Fault {
                 return write!(f, "{name} is missing, malformed, or not what the body says");
             }
             Self::DuplicateKey(key) => return write!(f, "the key {key} came more than once"),
+            Self::AmbiguousKey(key) => {
+                return write!(f, "a key differs from {key} in upper and lower case alone");
+            }
             Self::DuplicateVersionHeader => "mcp-protocol-version came more than once",
             Self::InvalidVersionHeader => "mcp-protocol-version has bytes that no version has",
             Self::VersionMismatch => {

@@ -10,7 +10,7 @@ use super::{
     Fault,
     fields::{self, Fields},
 };
-use crate::jsonrpc::Envelope;
+use crate::{jsonrpc::Envelope, protocol::is_client_request};
 
 /// What the mirrored headers say other than the message, if anything.
 ///
@@ -36,8 +36,10 @@ pub(super) fn disagreement(
         fields.name,
         method.and_then(|method| message.name_raw(method)),
     ) {
-        // Where the method has no name that anybody knows of, nobody can compare it.
-        (_, None) => true,
+        (None, None) => true,
+        // A method that nobody knows may have a name that nobody can compare. Of one that is known
+        // to have none, or of no method, a header has nothing to mirror, but a hop may go by it.
+        (Some(_), None) => method.is_some_and(|method| !is_client_request(method)),
         // A call that does not say what it calls is the server's to refuse.
         (None, Some(b"" | b"null")) => true,
         (None, Some(_)) => !is_required,

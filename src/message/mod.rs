@@ -79,10 +79,11 @@
 //! | the body broke off | 400 | −32600 |
 //! | it is not JSON, or has more than 127 levels | 400 | −32700 |
 //! | it is no JSON-RPC message, repeats a key, has a senseless id or method | 400 | −32600 |
+//! | a key that differs in case alone from one that decides, as `Method` does | 400 | −32600 |
 //! | a batch where the revision has none, or of more than 50 messages | 400 | −32600 |
 //! | 2026-07-28: no claim or no client capabilities in `params._meta` | 400 | −32602 |
 //! | a version header that is missing, repeated, or not the body's claim | 400 | −32020 |
-//! | `Mcp-Method` or `Mcp-Name` missing or not what the body says | 400 | −32020 |
+//! | `Mcp-Method` or `Mcp-Name` missing, or not what the body says, if anything | 400 | −32020 |
 //! | a version that is [not served](MessageLayer::with_versions) | 400 | −32022 |
 //! | GET or DELETE of 2026-07-28 | 405 | −32600 |
 //!
@@ -142,10 +143,14 @@ mod mirror;
 mod policy;
 #[cfg(feature = "message")]
 mod service;
+#[cfg(any(feature = "replay", feature = "session"))]
+mod unread;
 mod version;
 
 #[cfg(any(feature = "auth", feature = "replay", feature = "session"))]
 pub(crate) use self::arrival::{Arrival, Limits};
+#[cfg(any(feature = "replay", feature = "session"))]
+pub(crate) use self::unread::is_unread;
 pub use self::{
     classify::{Classified, classify},
     fact::Message,

@@ -131,6 +131,8 @@ pin_project! {
         #[pin]
         deadline: Deadline,
         spoke: Option<Instant>,
+        // When it fires, at the earliest.
+        fires: Option<Instant>,
     }
 }
 
@@ -140,17 +142,27 @@ impl Silence {
             alarm: Alarm::new(reader),
             deadline: Deadline::new(),
             spoke: None,
+            fires: None,
         }
     }
 }
 
 impl SilenceProj<'_> {
     /// The limit, once it has lasted longer than that. If not, the alarm rings when it has.
-    fn over(&mut self, limit: Option<Duration>) -> Option<Duration> {
+    ///
+    /// `heard` is when something came, if that was since the last time.
+    fn over(&mut self, limit: Option<Duration>, heard: Option<Instant>) -> Option<Duration> {
         let limit = limit?;
+        if heard.is_some_and(|heard| self.fires.is_some_and(|fires| heard < fires)) {
+            // It is still set, and has the waker: most events cost no look at it.
+            return None;
+        }
         let mut cx = Context::from_waker(self.alarm.waker());
-        let deadline = self.deadline.as_mut();
-        let over = deadline.poll_since(self.spoke, limit, &mut cx);
+        let over = self
+            .deadline
+            .as_mut()
+            .poll_since(self.spoke, limit, &mut cx);
+        *self.fires = self.deadline.fires();
         over.is_ready().then_some(limit)
     }
 }
@@ -195,6 +207,7 @@ where
         {
             return Poll::Pending;
         }
+        let mut heard = None;
         while !*this.over && this.last.is_none() {
             let mut silence = this.silence.as_mut().map(|s| s.as_mut().project());
             let waker = silence.as_ref().map_or(cx.waker(), |s| s.alarm.waker());
@@ -206,7 +219,8 @@ where
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => {
                         if let Some(silence) = &mut silence {
-                            *silence.spoke = Some(Instant::now());
+                            heard = Some(Instant::now());
+                            *silence.spoke = heard;
                         }
                         let pushed = if *this.merges {
                             this.merge.push(data)
@@ -248,7 +262,7 @@ where
                         .get_or_insert_with(|| Box::pin(Silence::new(cx.waker())))
                         .as_mut()
                         .project();
-                    let Some(idle) = silence.over(this.idle.get()) else {
+                    let Some(idle) = silence.over(this.idle.get(), heard) else {
                         if is_heard {
                             silence.alarm.set();
                         }
@@ -262,7 +276,7 @@ where
                 Poll::Pending => {
                     // A timer that has fired meanwhile is set again.
                     if let Some(mut silence) = silence
-                        && silence.over(this.idle.get()).is_none()
+                        && silence.over(this.idle.get(), heard).is_none()
                     {
                         silence.alarm.set();
                     }

@@ -29,7 +29,7 @@ use crate::{
     jsonrpc::Kind,
     message::{Message, classify},
     protocol::Era,
-    sse::{self, EventId, StreamKey},
+    sse::{EventId, StreamKey, is_event_stream},
     store::{EventStore, Owner},
 };
 
@@ -213,7 +213,7 @@ impl Asked {
         T: EventStore,
     {
         let may_stream = matches!(self.method, Asks::Get | Asks::Post);
-        if !may_stream || !is_event_stream(&response) {
+        if !may_stream || !is_readable_stream(&response) {
             return response.map(ResponseBody::inner);
         }
         // Outside of a runtime there is nobody to look after a stream.
@@ -334,10 +334,10 @@ pub(super) fn stream_headers(headers: &mut HeaderMap) {
 }
 
 /// Whether the response is an event stream whose bytes can be read (SWF-1).
-pub(super) fn is_event_stream<B>(response: &Response<B>) -> bool {
+pub(super) fn is_readable_stream<B>(response: &Response<B>) -> bool {
     let headers = response.headers();
     response.status() == StatusCode::OK
-        && sse::is_event_stream(headers)
+        && is_event_stream(headers)
         && headers
             .get(CONTENT_ENCODING)
             .is_none_or(|coding| coding == "identity")

@@ -265,7 +265,7 @@ where
     ResBody::Error: Into<BoxError>,
 {
     match call.await {
-        Ok(response) if asked::is_event_stream(&response) => Reply::Body(Box::pin(Reopen {
+        Ok(response) if asked::is_readable_stream(&response) => Reply::Body(Box::pin(Reopen {
             body: response.into_body(),
         })),
         // It may be there again when the client comes back.

@@ -5,10 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Response,
-    header::{ACCEPT, CONTENT_TYPE},
-};
+use http::{HeaderMap, Request, Response, header::ACCEPT};
 use http_body::Body;
 use tower_service::Service;
 
@@ -20,8 +17,8 @@ use super::{
 };
 use crate::{
     BoxError,
-    header::{MCP_PROTOCOL_VERSION, MCP_SESSION_ID},
-    message::{Arrival, Limits, Message},
+    header::{MCP_PROTOCOL_VERSION, MCP_SESSION_ID, is_of_type},
+    message::{Arrival, Limits, is_unread},
     sse::EventId,
     store::EventStore,
 };
@@ -33,10 +30,6 @@ pub struct Replay<S, T> {
     inner: S,
     shared: Arc<Shared<T>>,
 }
-
-/// How much of a body is read if nobody has read it outside; as by
-/// [`MessageLayer`](crate::message).
-const LIMITS: Limits = Limits::DEFAULT;
 
 impl<S, T> Replay<S, T> {
     pub(super) const fn new(inner: S, shared: Arc<Shared<T>>) -> Self {
@@ -87,12 +80,12 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let shared = Arc::clone(&self.shared);
-        if is_unread(&request) {
+        if is_unread(&request) && may_be_mcp(request.headers()) {
             let (parts, body) = request.into_parts();
-            if let Some(refusal) = Arrival::refusal(&body, LIMITS, parts.version) {
+            if let Some(refusal) = Arrival::refusal(&body, Limits::DEFAULT, parts.version) {
                 return ResponseFuture::refused(refusal, shared);
             }
-            let arrival = Arrival::new(body, LIMITS, parts.version);
+            let arrival = Arrival::new(body, Limits::DEFAULT, parts.version);
             return ResponseFuture::reading(arrival, parts, self.take_ready(), shared);
         }
         let headers = request.headers();
@@ -136,22 +129,16 @@ impl<S: Clone, T> Replay<S, T> {
     }
 }
 
-/// Whether the body may be an MCP message that nobody has read: its client takes a stream for an
-/// answer, or has named its session or revision.
-fn is_unread<B>(request: &Request<B>) -> bool {
-    let has = |name, text: &str| {
-        let all = HeaderMap::get_all(request.headers(), name);
-        let mut all = all
-            .iter()
-            .filter_map(|value| HeaderValue::to_str(value).ok());
-        all.any(|value| value.to_ascii_lowercase().contains(text))
-    };
-    request.method() == Method::POST
-        && request.extensions().get::<Message>().is_none()
-        && has(CONTENT_TYPE, "application/json")
-        && (has(ACCEPT, "text/event-stream")
-            || request.headers().contains_key(MCP_SESSION_ID)
-            || request.headers().contains_key(MCP_PROTOCOL_VERSION))
+/// Whether a POST may be of an MCP client: it takes a stream for an answer, or has named its session
+/// or revision. Others may send JSON to whatever this layer is in front of.
+fn may_be_mcp(headers: &HeaderMap) -> bool {
+    let mut accepted = headers
+        .get_all(ACCEPT)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    accepted.any(|kind| is_of_type(kind, b"text/event-stream"))
+        || headers.contains_key(MCP_SESSION_ID)
+        || headers.contains_key(MCP_PROTOCOL_VERSION)
 }
 
 impl<S: Clone, T> Clone for Replay<S, T> {

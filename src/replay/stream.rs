@@ -252,8 +252,9 @@ impl Stream {
             polled = producer.as_mut().poll_produce(sink, cx);
         }
         state.is_polling = false;
-        if producer.has_log() != self.has_log.load(Relaxed) {
-            self.has_log.store(producer.has_log(), Relaxed);
+        let has_log = producer.has_log();
+        if has_log != self.has_log.load(Relaxed) {
+            self.has_log.store(has_log, Relaxed);
         }
         let Poll::Ready(step) = polled else {
             if let Some(retry) = dismissed {

@@ -1,6 +1,6 @@
 use http::{
     HeaderMap, HeaderValue, Method, Request,
-    header::{CONTENT_TYPE, Entry, OccupiedEntry},
+    header::{Entry, OccupiedEntry},
 };
 
 use super::{Session, id, id::SessionId, layer::Shared, reason::Reason};
@@ -27,20 +27,6 @@ pub(super) struct Joined {
     /// The id as the client sent it.
     pub(super) outer: HeaderValue,
     pub(super) method: Method,
-}
-
-/// Whether the body may be a message that nobody has read.
-pub(super) fn is_unread<B>(request: &Request<B>) -> bool {
-    request.method() == Method::POST
-        && request.extensions().get::<Message>().is_none()
-        && request.headers().get_all(CONTENT_TYPE).iter().any(is_json)
-}
-
-fn is_json(value: &HeaderValue) -> bool {
-    const ESSENCE: &[u8] = b"application/json";
-    let value = value.as_bytes().trim_ascii_start();
-    let essence = value.get(..ESSENCE.len());
-    essence.is_some_and(|essence| essence.eq_ignore_ascii_case(ESSENCE))
 }
 
 /// What a request wants, before its session is looked up; `None` if it has nothing to do with any.

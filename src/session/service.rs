@@ -11,12 +11,11 @@ use tower_service::Service;
 
 use super::{
     ResponseFuture, SessionLayer,
-    ask::is_unread,
     begin::{Begun, begin},
     layer::Shared,
 };
 use crate::{
-    message::{Arrival, Limits},
+    message::{Arrival, Limits, is_unread},
     refusal::Recipient,
     store::SessionStore,
 };
@@ -28,10 +27,6 @@ pub struct BindSession<S, T> {
     inner: S,
     shared: Arc<Shared<T>>,
 }
-
-/// How much of a body is read if nobody has read it outside; as by
-/// [`MessageLayer`](crate::message).
-const LIMITS: Limits = Limits::DEFAULT;
 
 impl<S, T> BindSession<S, T> {
     pub(super) const fn new(inner: S, shared: Arc<Shared<T>>) -> Self {
@@ -82,11 +77,11 @@ where
         let shared = Arc::clone(&self.shared);
         if is_unread(&request) {
             let version = request.version();
-            if let Some(refusal) = Arrival::refusal(request.body(), LIMITS, version) {
+            if let Some(refusal) = Arrival::refusal(request.body(), Limits::DEFAULT, version) {
                 return ResponseFuture::refused(refusal, Recipient::default(), shared);
             }
             let (parts, body) = request.into_parts();
-            let arrival = Arrival::new(body, LIMITS, version);
+            let arrival = Arrival::new(body, Limits::DEFAULT, version);
             return ResponseFuture::reading(arrival, parts, self.take_ready(), shared);
         }
         match begin(&mut request, &self.inner, &shared) {

@@ -55,6 +55,19 @@ fn jrp_10_a_repeated_key_is_a_fault_in_either_era() {
 }
 
 #[test]
+fn jrp_10_a_key_that_differs_in_case_alone_is_a_fault_in_either_era() {
+    let body = REQUEST.replace("\"id\":1", "\"id\":1,\"Id\":2");
+    assert_is(post(&["2025-11-25"], &body), D, Fault::AmbiguousKey("id"));
+    let claim = "\"2026-07-28\",\"io.modelcontextprotocol/ProtocolVersion\":\"2025-11-25\"";
+    let path = "params._meta.io.modelcontextprotocol/protocolVersion";
+    assert_is(
+        post(&[], &request("a", claim)),
+        E,
+        Fault::AmbiguousKey(path),
+    );
+}
+
+#[test]
 fn amb_31_a_repeated_version_header_is_a_fault_and_counts_for_nothing() {
     let modern = request("tools/call", "\"2026-07-28\"");
     for header in [
@@ -250,6 +263,7 @@ fn every_fault_has_the_status_and_the_code_of_its_row() {
         (Fault::NotJson, all(-32700)),
         (Fault::InvalidMessage, all(-32600)),
         (Fault::DuplicateKey("id"), all(-32600)),
+        (Fault::AmbiguousKey("id"), all(-32600)),
         (Fault::IdTooLong, all(-32600)),
         (Fault::InvalidMethod, all(-32600)),
         (Fault::MissingId, all(-32600)),

@@ -3,10 +3,14 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use http::{HeaderMap, Request};
+use hyper::body::Incoming;
+use shadowcat::auth::Principal;
 use shadowcat::origin::OriginLayer;
 use shadowcat::replay::ReplayHandle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tower::util::MapRequest;
 
 use super::{demo, serve, stack};
 
@@ -52,6 +56,14 @@ pub(crate) async fn demo_server() -> Demo {
 
 /// Starts the gateway of the example in front of `upstream`.
 pub(crate) async fn gateway(upstream: &str) -> Endpoint {
+    gateway_for(upstream, |_| None).await
+}
+
+/// The same, where somebody outside has found out who calls: whoever `caller` says.
+pub(crate) async fn gateway_for(
+    upstream: &str,
+    caller: fn(&HeaderMap) -> Option<Principal>,
+) -> Endpoint {
     let (alive, dropped) = watch::channel(());
     let (listener, address) = bind().await;
     let upstream = upstream.parse().expect("a URL");
@@ -61,17 +73,21 @@ pub(crate) async fn gateway(upstream: &str) -> Endpoint {
     };
     let (mcp, streams) = stack::mcp(
         &upstream,
+        None,
         OriginLayer::loopback(),
         stack::Window::DEFAULT,
         options.keep_alive,
     )
     .expect("a usable upstream");
-    tokio::spawn(serve::serve(
-        listener,
+    let service = MapRequest::new(
         stack::Routes::new(mcp),
-        options,
-        closed(dropped),
-    ));
+        move |mut request: Request<Incoming>| {
+            let caller = caller(request.headers());
+            caller.map(|principal| request.extensions_mut().insert(principal));
+            request
+        },
+    );
+    tokio::spawn(serve::serve(listener, service, options, closed(dropped)));
     Endpoint {
         url: format!("http://{address}/mcp"),
         address,

@@ -13,18 +13,17 @@ const INDEX_ENTRY: usize = size_of::<u32>();
 pub(super) enum Step {
     /// What is not used of them is no more than what is.
     Twofold,
-    /// Fourfold while they are small: the first events of a stream are copied less often, and memory
-    /// is there.
+    /// Sixteenfold once: a stream that has had two events mostly has more, and memory is there.
     Plenty,
 }
 
-/// So many bytes are few for a ring.
-const SMALL: usize = 2 * 1024;
+/// A ring that has grown beyond this has had its leap.
+const SMALL: usize = 1024;
 
 impl Step {
     const fn times(self, capacity: usize, small: usize) -> usize {
         match self {
-            Self::Plenty if capacity < small => 4 * capacity,
+            Self::Plenty if capacity < small => 16 * if capacity == 0 { 1 } else { capacity },
             Self::Twofold | Self::Plenty => 2 * capacity,
         }
     }
@@ -221,7 +220,7 @@ impl Records {
         if self.ends.len() < capacity || capacity >= limits.max_events.get() {
             return 0;
         }
-        let best = step.times(capacity, SMALL / INDEX_ENTRY);
+        let best = step.times(capacity, 2);
         best.clamp(1, limits.max_events.get()) - capacity
     }
 }

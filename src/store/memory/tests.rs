@@ -104,8 +104,9 @@ fn small_rings_grow_by_more_while_memory_is_there() {
     };
     // The events, and four bytes each in the index.
     let (empty, held) = held_by_two(MemoryStore::new());
-    assert_eq!(held, 4 * 100 + 4 * 4);
-    let most = 2 * (empty + 100);
+    assert_eq!(held, 16 * 100 + 16 * 4);
+    // Already the first is more than half.
+    let most = 2 * empty;
     let (_, held) = held_by_two(MemoryStore::new().with_max_total_bytes(most));
     assert_eq!(held, 2 * 100 + 2 * 4);
     let (_, held) = held_by_two(MemoryStore::new().with_max_owner_bytes(most));

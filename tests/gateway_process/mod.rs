@@ -1,6 +1,6 @@
-//! The gateway example as a process.
+//! The gateway example as a process, and clients of it that write their requests by hand.
 
-// Each of the tests that share this uses a part of it.
+// Not every test binary that includes this uses all of it.
 #![allow(dead_code)]
 
 use std::{
