@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::process::ExitCode;
-use std::sync::{Arc, Barrier};
+use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -23,6 +23,8 @@ use signer::Signer;
 mod alloc;
 #[path = "support/flood.rs"]
 mod flood;
+#[path = "support/proc.rs"]
+mod proc;
 #[path = "support/report.rs"]
 mod report;
 #[path = "../tests/jwt_support/signer.rs"]
@@ -40,7 +42,16 @@ const MISS_LIMIT: f64 = 1.1;
 const FLOOD_LIMIT: f64 = 1.2;
 
 fn main() -> ExitCode {
-    let mut args = std::env::args();
+    let args: Vec<_> = std::env::args().skip(1).collect();
+    if let [role, name, set, upstream] = &args[..]
+        && role == "--role"
+        && name == "flood"
+    {
+        let upstream = upstream.parse().expect("an address");
+        flood::serve(authorizer_of(set), upstream).expect("it serves");
+        return ExitCode::SUCCESS;
+    }
+    let mut args = args.into_iter();
     if !args.any(|arg| arg == "--bench") {
         // `cargo test --all-targets` runs this binary too; numbers from there would mean nothing.
         return ExitCode::SUCCESS;
@@ -70,8 +81,15 @@ fn main() -> ExitCode {
 }
 
 fn authorizer(signer: &Signer) -> JwtAuthorizer {
-    let set = json!({"keys": [signer.jwk()]}).to_string();
-    let keys = Keys::from_jwks(&set).expect("a key");
+    authorizer_of(&set_of(signer))
+}
+
+fn set_of(signer: &Signer) -> String {
+    json!({"keys": [signer.jwk()]}).to_string()
+}
+
+fn authorizer_of(set: &str) -> JwtAuthorizer {
+    let keys = Keys::from_jwks(set).expect("a key");
     let issuer = Issuer::new(ISSUER, AUDIENCE, keys).expect("valid");
     JwtAuthorizer::new([issuer]).expect("valid")
 }
@@ -258,18 +276,19 @@ fn bytes() {
 fn flood() {
     const RATE: u32 = 5_000;
 
-    let idle = flood::run(None, RATE);
+    let run = |signer: &Signer, token: Option<&str>| {
+        flood::run(&set_of(signer), token, RATE).expect("it runs")
+    };
+    let idle = run(&Signer::ed("k"), None);
     info("auth_jwt/flood/idle/p50_us", idle.p50);
     info("auth_jwt/flood/idle/p99_us", idle.p99);
     for algorithm in [Algorithm::Rs256, Algorithm::Es256, Algorithm::Es384] {
         let signer = Signer::new(algorithm, "k");
         let good = tokens(&signer, 1).remove(0);
-        let guard = Arc::new(authorizer(&signer));
         // The same request, refused before anything is checked: in turns, because of whatever else the
         // machine does.
-        let flood = |token: &str| flood::run(Some((Arc::clone(&guard), token.to_owned())), RATE);
         let rounds: Vec<_> = (0..3)
-            .map(|_| (flood("not a token"), flood(&good)))
+            .map(|_| (run(&signer, Some("not a token")), run(&signer, Some(&good))))
             .collect();
         let of = |part: fn(&(Latency, Latency)) -> f64| {
             median(&mut rounds.iter().map(part).collect::<Vec<_>>())
@@ -288,10 +307,6 @@ fn flood() {
         info(
             &format!("{name}/refused_per_s"),
             of(|(_, costly)| costly.refused),
-        );
-        info(
-            &format!("{name}/verified"),
-            guard.stats().verified_total as f64,
         );
         let to_malformed = of(|(cheap, costly)| costly.p50 / cheap.p50);
         match algorithm {
