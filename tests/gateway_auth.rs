@@ -1,8 +1,12 @@
 //! The gateway example with auth, as its clients see it on the wire.
 
 mod gateway_support;
+mod jwt_support;
+
+use std::{fs, path::PathBuf};
 
 use gateway_support::{Gateway, command, read_until};
+use jwt_support::{AUDIENCE, ISSUER, claims_with, signer::Signer};
 
 const CALL: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"count","arguments":{"steps":1},"_meta":{"progressToken":"p"}}}"#;
 const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"raw","version":"1"}}}"#;
@@ -205,6 +209,82 @@ fn audience_names_the_server_as_clients_know_it() {
     }
 }
 
+/// A file that is gone with its test.
+struct TempFile(PathBuf);
+
+impl TempFile {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("shadowcat-{}-{name}", std::process::id()));
+        fs::write(&path, text).expect("a temporary directory");
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        // Whether it is there or not, it is in nobody's way.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn signed_tokens_are_verified_next_to_named_ones() {
+    let (signer, other) = (Signer::ed("one"), Signer::ed("one"));
+    let jwks = TempFile::new("gateway-jwks", &jwt_support::jwks([&signer]));
+    let gateway = Gateway::start(&[
+        "--jwks",
+        jwks.path(),
+        "--issuer",
+        ISSUER,
+        "--audience",
+        AUDIENCE,
+        "--token",
+        "named=bob",
+        "--require-scope",
+        "tools/call:count=tools:call",
+    ]);
+    let good = signer.token(&jwt_support::claims());
+    let session = session(&gateway, &good);
+    let call = |token: &str| post(&gateway, &format!("{}{session}", bearer(token)), CALL);
+    let answer = call(&good);
+    assert!(answer.contains("counted to 1"), "{answer}");
+    // The session is alice's, whatever token of hers is the last one (B05).
+    let fresh = signer.token(&claims_with("jti", "2".into()));
+    assert!(call(&fresh).contains("counted to 1"));
+    let less = signer.token(&claims_with("scope", "tools:read".into()));
+    let answer = call(&less);
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    let bob = signer.token(&claims_with("sub", "bob".into()));
+    let answer = call(&bob);
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+
+    for token in [
+        signer.token(&claims_with("aud", "https://other.example.com".into())),
+        signer.token(&claims_with("iss", "https://evil.example.com".into())),
+        signer.token(&claims_with("exp", (jwt_support::now() - 61).into())),
+        other.token(&jwt_support::claims()),
+    ] {
+        let answer = call(&token);
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+        let challenge = challenge(&answer);
+        assert!(
+            challenge.contains(r#"error="invalid_token""#),
+            "{challenge}"
+        );
+    }
+
+    // Bob is known by his other token too, and is another principal there (B03).
+    assert!(post(&gateway, &bearer("named"), INITIALIZE).starts_with("HTTP/1.1 200 "));
+    let path = "/.well-known/oauth-protected-resource/mcp";
+    let document = get(&gateway, path, "Host: mcp.example.com\r\n");
+    let server = format!(r#""authorization_servers":["{ISSUER}"]"#);
+    assert!(document.contains(&server), "{document}");
+}
+
 #[test]
 fn without_tokens_nothing_changes() {
     let gateway = Gateway::start(&[]);
@@ -252,7 +332,7 @@ fn senseless_flags_are_refused_and_no_token_is_repeated() {
         ),
         (
             &["--token", "s3cret=alice", "--insecure-no-auth"],
-            "exclude each other",
+            "--insecure-no-auth excludes",
         ),
         (&["--require-scope", "tools/call=x"], "needs a --token"),
         (&["--audience", "https://h/mcp"], "needs a --token"),
@@ -267,6 +347,41 @@ fn senseless_flags_are_refused_and_no_token_is_repeated() {
         (
             &["--token", "s3cret=a", "--require-scope", "ping:x=y"],
             "--require-scope ping:x=y: only",
+        ),
+        (&["--jwks", "keys.json"], "--issuer <URL>"),
+        (&["--issuer", ISSUER], "--jwks <URL_OR_FILE>"),
+        (
+            &[
+                "--jwks",
+                "/no/such/file",
+                "--issuer",
+                ISSUER,
+                "--audience",
+                AUDIENCE,
+            ],
+            "--jwks /no/such/file: ",
+        ),
+        (
+            &[
+                "--jwks",
+                "http://h/k",
+                "--issuer",
+                ISSUER,
+                "--audience",
+                AUDIENCE,
+            ],
+            "--jwks http://h/k: ",
+        ),
+        (
+            &[
+                "--jwks",
+                "https://h/k",
+                "--issuer",
+                "http://h",
+                "--audience",
+                AUDIENCE,
+            ],
+            "http://h: ",
         ),
         (&[], anyone),
         (&["--insecure-no-auth"], "cannot listen on 192.0.2.1:0"),

@@ -84,10 +84,6 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 struct Later {
     #[arg(long, hide = true)]
-    jwks: Option<String>,
-    #[arg(long, hide = true)]
-    issuer: Option<String>,
-    #[arg(long, hide = true)]
     rate: Option<String>,
     #[arg(long, hide = true)]
     burst: Option<String>,
@@ -132,8 +128,6 @@ impl Args {
     /// What this gateway cannot do yet, or must not do.
     pub(crate) fn check(&self) -> Result<(), String> {
         let Later {
-            jwks,
-            issuer,
             rate,
             burst,
             max_streams,
@@ -141,8 +135,6 @@ impl Args {
             admin_token,
         } = &self.later;
         let later = [
-            ("--jwks", jwks.is_some(), "JWT"),
-            ("--issuer", issuer.is_some(), "JWT"),
             ("--rate", rate.is_some(), "rate limit"),
             ("--burst", burst.is_some(), "rate limit"),
             ("--max-streams", max_streams.is_some(), "rate limit"),

@@ -2,7 +2,11 @@
 
 use std::{convert::Infallible, fmt, net::SocketAddr, str::FromStr};
 
-use shadowcat::auth::{AuthLayer, MetadataService, Principal, ScopeLayer, Scopes, StaticTokens};
+use shadowcat::auth::{
+    AuthLayer, Authorize, Credentials, Decision, MetadataService, Principal, Rejection, ScopeLayer,
+    Scopes, StaticTokens,
+    jwt::{Issuer, JwksUrl, JwtAuthorizer, JwtError, Keys},
+};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Flags {
@@ -10,12 +14,22 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "TOKEN=SUBJECT[:SCOPE,SCOPE]")]
     token: Vec<Secret>,
 
+    /// The keys of the tokens' issuer: a URL to fetch them from (https, or http on loopback), or a file
+    /// with a JWK set or PEM
+    #[arg(long, value_name = "URL_OR_FILE", requires_all = ["issuer", "audience"])]
+    jwks: Option<String>,
+
+    /// Who gives out the tokens that --jwks verifies: their `iss`
+    #[arg(long, value_name = "URL", requires = "jwks")]
+    issuer: Option<String>,
+
     /// Scopes that a method needs, or a tool, prompt or resource of that name; repeatable, and a name
     /// may end in *
     #[arg(long, value_name = "METHOD[:NAME]=SCOPE[,SCOPE]")]
     require_scope: Vec<String>,
 
-    /// The URL that clients know the server by [default: where it listens, if that is loopback]
+    /// The URL that clients know the server by, and the `aud` of tokens that --jwks verifies
+    /// [default: where it listens, if that is loopback]
     #[arg(long, value_name = "URL")]
     audience: Option<String>,
 
@@ -45,38 +59,65 @@ impl fmt::Debug for Secret {
 /// What guards the server.
 #[derive(Clone, Debug)]
 pub(crate) struct Guard {
-    pub(crate) auth: AuthLayer<StaticTokens>,
+    pub(crate) auth: AuthLayer<Known>,
+    /// What has keys to fetch before the first token comes.
+    pub(crate) signed: Option<JwtAuthorizer>,
     pub(crate) scopes: ScopeLayer,
     pub(crate) metadata: Option<MetadataService>,
+}
+
+/// The tokens that are let in: those that were named, and those that somebody signs.
+pub(crate) struct Known {
+    named: StaticTokens,
+    signed: Option<JwtAuthorizer>,
+}
+
+impl Authorize for Known {
+    type Future = <JwtAuthorizer as Authorize>::Future;
+
+    fn authorize(&self, credentials: Credentials<'_>) -> Decision<Self::Future> {
+        match (self.named.authorize(credentials), &self.signed) {
+            (Decision::Now(Err(_)), Some(signed)) => signed.authorize(credentials),
+            (Decision::Now(decided), _) => Decision::Now(decided),
+            // Named tokens are known at once, and this would let nobody in.
+            (Decision::Later(_), _) => {
+                Decision::Now(Err(Rejection::invalid_token("the token is unknown")))
+            }
+        }
+    }
 }
 
 impl Flags {
     /// What guards a server that listens on `address`; `None` if nobody need say who it is.
     pub(crate) fn guard(&self, address: SocketAddr) -> Result<Option<Guard>, String> {
         let is_loopback = address.ip().is_loopback();
-        if self.token.is_empty() {
+        if self.token.is_empty() && self.jwks.is_none() {
             for (flag, given) in [
                 ("--require-scope", !self.require_scope.is_empty()),
                 ("--audience", self.audience.is_some()),
             ] {
                 if given {
-                    return Err(format!("{flag} needs a --token"));
+                    return Err(format!("{flag} needs a --token, or --jwks"));
                 }
             }
             if !is_loopback && !self.insecure_no_auth {
                 return Err(format!(
                     "refusing to listen on {address}: anyone who reaches the gateway could use the \
-                     MCP server behind it; say who may with --token, or use a loopback address \
-                     (--insecure-no-auth serves anyone all the same)"
+                     MCP server behind it; say who may with --token or --jwks, or use a loopback \
+                     address (--insecure-no-auth serves anyone all the same)"
                 ));
             }
             return Ok(None);
         }
         if self.insecure_no_auth {
-            return Err("--insecure-no-auth and --token exclude each other".to_owned());
+            return Err("--insecure-no-auth excludes --token and --jwks".to_owned());
         }
+        let signed = self.signed()?;
         let metadata = self.metadata(address)?;
-        let mut auth = AuthLayer::new(self.tokens()?);
+        let mut auth = AuthLayer::new(Known {
+            named: self.tokens()?,
+            signed: signed.clone(),
+        });
         let mut scopes = self.scopes()?;
         if let Some(metadata) = &metadata {
             auth = auth.with_metadata(metadata);
@@ -84,9 +125,30 @@ impl Flags {
         }
         Ok(Some(Guard {
             auth,
+            signed,
             scopes,
             metadata,
         }))
+    }
+
+    /// What verifies signed tokens, if any are taken.
+    fn signed(&self) -> Result<Option<JwtAuthorizer>, String> {
+        let (Some(jwks), Some(issuer), Some(audience)) = (&self.jwks, &self.issuer, &self.audience)
+        else {
+            return Ok(None);
+        };
+        let wrong = |error: JwtError| format!("--jwks {jwks}: {error}");
+        let keys = match jwks.split_once("://") {
+            Some((scheme, _)) if scheme.eq_ignore_ascii_case("http") => {
+                JwksUrl::loopback(jwks).map(Keys::from)
+            }
+            Some(_) => JwksUrl::new(jwks).map(Keys::from),
+            None => Keys::from_file(jwks),
+        };
+        let keys = keys.map_err(wrong)?;
+        let issuer = Issuer::new(issuer.as_str(), audience.as_str(), keys)
+            .map_err(|error| format!("--issuer {issuer}: {error}"))?;
+        JwtAuthorizer::new([issuer]).map(Some).map_err(wrong)
     }
 
     fn tokens(&self) -> Result<StaticTokens, String> {
@@ -142,11 +204,13 @@ impl Flags {
             None if address.ip().is_loopback() => format!("http://{address}/mcp"),
             None => return Ok(None),
         };
-        // Static tokens are given out by no server.
-        let metadata = MetadataService::builder(resource)
-            .allow_loopback()
-            .allow_no_authorization_server()
-            .build();
+        let mut metadata = MetadataService::builder(resource).allow_loopback();
+        metadata = match &self.issuer {
+            Some(issuer) => metadata.add_authorization_server(issuer),
+            // Tokens that were named are given out by no server.
+            None => metadata.allow_no_authorization_server(),
+        };
+        let metadata = metadata.build();
         let metadata = metadata.map_err(|error| format!("--audience: {error}"))?;
         Ok(Some(metadata))
     }

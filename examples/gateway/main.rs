@@ -112,6 +112,7 @@ async fn run(args: &Args) -> Result<()> {
         }
         Some(auth::Guard {
             auth,
+            signed,
             scopes,
             metadata,
         }) => {
@@ -120,6 +121,14 @@ async fn run(args: &Args) -> Result<()> {
                 stack::guarded(&upstream, origin, auth, scopes, window, args.keep_alive)
                     .map_err(unusable)?;
             begin();
+            if let Some(signed) = signed {
+                // Meanwhile it can be called: the first token would wait for them too.
+                tokio::spawn(async move {
+                    if let Err(error) = signed.fetch_keys().await {
+                        tracing::warn!(%error, "there are no keys yet to verify tokens with");
+                    }
+                });
+            }
             let routes = stack::Routes::new(mcp).with_metadata(metadata);
             serve::serve(listener, routes, options, stop_with(streams)).await?;
         }

@@ -5,7 +5,7 @@
 //! each request to an [`Authorize`], which makes a [`Principal`] of it: the fact that says who a request
 //! comes from, and that every layer inside goes by. Everybody else is told where tokens are to be had.
 //!
-//! - [`StaticTokens`] are an `Authorize` for tests and small set-ups;
+//! - [`StaticTokens`] are an `Authorize` for tests and small set-ups, [`jwt`] has one for signed tokens;
 //! - [`MetadataService`] serves the document that sends clients to an authorization server (RFC 9728);
 //! - [`ScopeLayer`] says which scopes a method, tool, prompt or resource needs.
 //!
