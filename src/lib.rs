@@ -61,6 +61,7 @@
 //! | module | what it is | feature | default |
 //! |---|---|---|---|
 //! | [`auth`] | [`AuthLayer`](auth::AuthLayer): who calls; [`ScopeLayer`](auth::ScopeLayer): what they may do | `auth` | yes |
+//! | [`auth::jwt`] | [`JwtAuthorizer`](auth::jwt::JwtAuthorizer): signed tokens, and the keys they are signed with | `jwt` | no |
 //! | [`message`] | [`MessageLayer`](message::MessageLayer): reads and judges each message; [`classify`](message::classify) | `message` | yes |
 //! | [`origin`] | [`OriginLayer`](origin::OriginLayer): who may use a server from a browser | `origin` | yes |
 //! | [`replay`] | [`ReplayLayer`](replay::ReplayLayer): streams that can be resumed | `replay` | yes |

@@ -1,12 +1,14 @@
 //! A stream's latency, while many requests with tokens that are not good come to the same server.
 //!
-//! Events come from outside of the server, as from an upstream, and say when: what counts is how long
-//! the server takes to hand them on.
+//! The server has one thread, in a process that has a core to itself, so that whatever keeps it busy is
+//! felt. Events come from outside of it, as from an upstream, and say when: what counts is how long the
+//! server takes to hand them on.
 
 use std::convert::Infallible;
-use std::future::ready;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
@@ -21,15 +23,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use shadowcat::auth::AuthLayer;
 use shadowcat::auth::jwt::JwtAuthorizer;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, interval, sleep_until};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{Instant, sleep_until};
 use tower::{Layer, service_fn};
 
-/// How often there is an event.
-const PACE: Duration = Duration::from_millis(2);
+use crate::proc::{Core, Result, Role, can_pin, commands};
+
+/// How long there is no event, at the least.
+const PACE: Duration = Duration::from_millis(1);
 const EVENTS: usize = 1_000;
 const CONNECTIONS: u32 = 16;
 
@@ -40,132 +43,132 @@ pub(crate) struct Latency {
     pub(crate) refused: f64,
 }
 
-type Guard = (Arc<JwtAuthorizer>, String);
+/// What comes from an upstream, byte by byte.
+struct Upstream(TcpStream);
 
-/// What comes from outside.
-struct Events(mpsc::Receiver<Bytes>);
-
-impl Body for Events {
+impl Body for Upstream {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = std::io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0
-            .poll_recv(cx)
-            .map(|event| event.map(Frame::data).map(Ok))
+    ) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
+        let mut room = [0; 1_024];
+        let mut room = ReadBuf::new(&mut room);
+        Pin::new(&mut self.0).poll_read(cx, &mut room).map(|read| {
+            let bytes = Bytes::copy_from_slice(room.filled());
+            match read {
+                Ok(()) if bytes.is_empty() => None,
+                read => Some(read.map(|()| Frame::data(bytes))),
+            }
+        })
     }
 }
 
+fn runtime() -> Runtime {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all().build().expect("a runtime")
+}
+
+/// In a child: serves those whom `authorizer` lets in, and those who have no token, with what is to be
+/// had at `upstream`.
+pub(crate) fn serve(authorizer: JwtAuthorizer, upstream: SocketAddr) -> Result<()> {
+    let _commands = commands();
+    let mut builder = Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).enable_all().build()?;
+    let layer = AuthLayer::new(authorizer).with_optional(true);
+    let served = async move {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        println!("listening on {}", listener.local_addr()?);
+        loop {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            let events = service_fn(move |_: Request<Incoming>| async move {
+                let stream = TcpStream::connect(upstream).await.expect("connected");
+                let mut response = Response::new(Upstream(stream));
+                let kind = http::HeaderValue::from_static("text/event-stream");
+                response.headers_mut().insert(CONTENT_TYPE, kind);
+                Ok::<_, Infallible>(response)
+            });
+            let service = TowerToHyperService::new(layer.clone().layer(events));
+            let mut http = hyper::server::conn::http1::Builder::new();
+            let served = http
+                .timer(TokioTimer::new())
+                .serve_connection(TokioIo::new(stream), service);
+            tokio::spawn(served);
+        }
+    };
+    // On the one worker, as connections are.
+    runtime.block_on(runtime.spawn(served))?
+}
+
 /// Sends events that say when, until nobody takes them.
-async fn produce(events: mpsc::Sender<Bytes>, epoch: Instant) {
-    let mut due = interval(PACE);
-    loop {
-        due.tick().await;
+///
+/// Not by tokio's clock, which has milliseconds: by that, requests come several at once, and events
+/// always together with them.
+#[allow(clippy::disallowed_methods, reason = "a thread of its own")]
+fn produce(listener: &std::net::TcpListener, epoch: Instant) {
+    let (mut stream, _) = listener.accept().expect("a connection");
+    stream.set_nodelay(true).expect("TCP");
+    for nth in 0_u64.. {
+        thread::sleep(PACE + Duration::from_micros(nth * 379 % 1_000));
         let event = format!("data: {:020}\n\n", epoch.elapsed().as_nanos());
-        if events.send(event.into()).await.is_err() {
+        if stream.write_all(event.as_bytes()).is_err() {
             return;
         }
     }
 }
 
-fn runtime(threads: usize) -> Runtime {
-    let mut builder = Builder::new_multi_thread();
-    let builder = builder.worker_threads(threads).enable_all();
-    builder.build().expect("a runtime")
-}
-
-/// With a good token and its authorizer, `rate` requests a second come with that token's signature
-/// changed; or as it is, if it is none.
-pub(crate) fn run(flood: Option<Guard>, rate: u32) -> Latency {
+/// A server that knows the keys `set`, and `rate` requests a second with that token's signature changed;
+/// or with the token as it is, if it has none.
+pub(crate) fn run(set: &str, token: Option<&str>, rate: u32) -> Result<Latency> {
     let epoch = Instant::now();
-    // One thread, so that whatever keeps it busy is felt.
-    let server = runtime(1);
-    let listener = server.block_on(TcpListener::bind(("127.0.0.1", 0)));
-    let listener = listener.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let authorizer = flood.as_ref().map(|(guard, _)| Arc::clone(guard));
-    let outside = runtime(1);
-    server.spawn(serve(listener, authorizer, outside.handle().clone(), epoch));
+    if can_pin() {
+        // All that is not the server is on the other core.
+        let pid = std::process::id().to_string();
+        let pinned = Command::new("taskset").args(["-acp", "1", &pid]).output()?;
+        assert!(pinned.status.success());
+    }
+    let client = runtime();
+    let upstream = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+    let at = upstream.local_addr()?.to_string();
+    let server = Role::start(Core::Proxy, &["flood", set, &at])?;
+    let address = server.addr();
     let (stop, refused) = (
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicU64::new(0)),
     );
-    let flooding = flood.map(|(_, token)| {
-        let (stop, refused) = (Arc::clone(&stop), Arc::clone(&refused));
+    let flooding = token.map(|token| {
+        let (token, stop, refused) = (token.to_owned(), Arc::clone(&stop), Arc::clone(&refused));
         thread::spawn(move || {
-            let client = Builder::new_current_thread().enable_all().build();
-            let flooded = (0..CONNECTIONS).map(|nth| {
-                let (token, stop, refused) =
-                    (token.clone(), Arc::clone(&stop), Arc::clone(&refused));
-                ask(address, token, nth, rate / CONNECTIONS, stop, refused)
-            });
             let all = async {
                 let mut tasks = tokio::task::JoinSet::new();
-                flooded.for_each(|task| drop(tasks.spawn(task)));
+                for nth in 0..CONNECTIONS {
+                    let (token, stop, refused) =
+                        (token.clone(), Arc::clone(&stop), Arc::clone(&refused));
+                    tasks.spawn(ask(address, token, nth, rate / CONNECTIONS, stop, refused));
+                }
                 tasks.join_all().await;
             };
-            client.expect("a runtime").block_on(all);
+            runtime().block_on(all);
         })
     });
-    let client = Builder::new_current_thread().enable_all().build();
+    thread::spawn(move || produce(&upstream, epoch));
     let started = Instant::now();
-    let mut took = client.expect("a runtime").block_on(listen(address, epoch));
+    let mut took = client.block_on(listen(address, epoch));
     let refused = refused.load(Relaxed) as f64 / started.elapsed().as_secs_f64();
     stop.store(true, Relaxed);
     if let Some(flooding) = flooding {
         flooding.join().expect("no panic");
     }
-    server.shutdown_background();
-    outside.shutdown_background();
     took.sort_by(f64::total_cmp);
     let part = |part: f64| took[(took.len() as f64 * part) as usize];
-    Latency {
+    Ok(Latency {
         p50: part(0.5),
         p99: part(0.99),
         refused,
-    }
-}
-
-async fn serve(
-    listener: TcpListener,
-    authorizer: Option<Arc<JwtAuthorizer>>,
-    outside: Handle,
-    epoch: Instant,
-) {
-    let events = service_fn(move |_: Request<Incoming>| {
-        let (sender, events) = mpsc::channel(16);
-        outside.spawn(produce(sender, epoch));
-        let mut response = Response::new(Events(events));
-        let kind = http::HeaderValue::from_static("text/event-stream");
-        response.headers_mut().insert(CONTENT_TYPE, kind);
-        ready(Ok::<_, Infallible>(response))
-    });
-    loop {
-        let (stream, _) = listener.accept().await.expect("a connection");
-        stream.set_nodelay(true).expect("TCP");
-        let io = TokioIo::new(stream);
-        let mut http = hyper::server::conn::http1::Builder::new();
-        http.timer(TokioTimer::new());
-        let (authorizer, events) = (authorizer.clone(), events.clone());
-        tokio::spawn(async move {
-            // Whoever goes away, goes away.
-            let _over = match authorizer {
-                // The listener has no token: it is the stream that is there already.
-                Some(authorizer) => {
-                    let layer = AuthLayer::new(authorizer).with_optional(true);
-                    let service = TowerToHyperService::new(layer.layer(events));
-                    http.serve_connection(io, service).await.is_ok()
-                }
-                None => {
-                    let service = TowerToHyperService::new(events);
-                    http.serve_connection(io, service).await.is_ok()
-                }
-            };
-        });
-    }
+    })
 }
 
 /// How long each event took.

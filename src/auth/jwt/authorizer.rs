@@ -101,7 +101,7 @@ impl JwtAuthorizer {
             {
                 return Err(JwtErrorKind::Issuer.into());
             }
-            let keyring = Arc::new(Keyring::new(keys, policy.algorithms.clone())?);
+            let keyring = Arc::new(Keyring::new(&policy, keys)?);
             trusted.push(Trusted { policy, keyring });
         }
         if trusted.is_empty() {
@@ -216,7 +216,6 @@ impl Shared {
             .find(|trusted| *trusted.policy.issuer == *issuer)
             .ok_or(Fault::Issuer)?;
         let times = policy.check(token.algorithm, token.typ.as_deref(), &claims, wall())?;
-        let principal = principal(policy, &claims, &token.payload, times)?;
         let now = Instant::now();
         let kid = token.kid.as_deref();
         let found = if waits {
@@ -230,6 +229,7 @@ impl Shared {
             Found::Unknown => return Err(Fault::UnknownKey.into()),
             Found::Unavailable(after) => return Err(Rejection::unavailable(after)),
         };
+        let principal = principal(policy, &claims, &token.payload, times)?;
         let turn = match self.flights.board(digest) {
             Boarding::Mine(turn) => turn,
             Boarding::Theirs(flight) => return Ok(Step::Wait(flight)),

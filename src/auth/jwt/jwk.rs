@@ -85,7 +85,10 @@ impl Jwk {
                     keys.push(key);
                 }
                 Err(BadKey::OtherUse) => {}
-                Err(reason) => tracing::warn!(?reason, "refusing a key of an issuer"),
+                Err(reason) => {
+                    let kid = entry.string("kid").ok().flatten();
+                    tracing::warn!(?reason, kid, "refusing a key of an issuer");
+                }
             }
         }
         if keys.is_empty() {

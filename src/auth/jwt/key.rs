@@ -116,7 +116,10 @@ impl KeySet {
             match Key::new(jwk, algorithms) {
                 Ok(key) if key.verifiers.is_empty() => {}
                 Ok(key) => keys.push(Arc::new(key)),
-                Err(reason) => tracing::warn!(?reason, "refusing a key of an issuer"),
+                Err(reason) => {
+                    let kid = jwk.kid.as_deref();
+                    tracing::warn!(?reason, kid, "refusing a key of an issuer");
+                }
             }
         }
         if keys.is_empty() {

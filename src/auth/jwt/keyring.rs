@@ -1,4 +1,5 @@
 use std::{
+    error::Error,
     fmt,
     path::Path,
     sync::{
@@ -13,6 +14,7 @@ use tokio::{runtime::Handle, sync::watch, task::spawn_blocking, time::Instant};
 use super::{
     Algorithm, JwksUrl, JwtError, JwtErrorKind,
     fetch::Fetcher,
+    issuer::Policy,
     jwk::Jwk,
     key::{Key, KeySet},
     keys::{self, Keys, Source},
@@ -20,6 +22,8 @@ use super::{
 
 /// The keys of one issuer: those of now, and what gets new ones.
 pub(super) struct Keyring {
+    /// Whose they are, for whoever reads the log.
+    issuer: Box<str>,
     origin: Origin,
     algorithms: Vec<Algorithm>,
     state: Mutex<State>,
@@ -73,8 +77,9 @@ impl Keyring {
 
     const NEVER: u64 = u64::MAX;
 
-    pub(super) fn new(keys: Keys, algorithms: Vec<Algorithm>) -> Result<Self, JwtError> {
+    pub(super) fn new(policy: &Policy, keys: Keys) -> Result<Self, JwtError> {
         let now = Instant::now();
+        let algorithms = policy.algorithms.clone();
         let (origin, keys) = match keys.into_source() {
             Source::Fixed(jwks) => (Origin::Nowhere, KeySet::new(&jwks, &algorithms)?),
             Source::File(path, jwks) => (Origin::File(path), KeySet::new(&jwks, &algorithms)?),
@@ -89,6 +94,7 @@ impl Keyring {
             fetch: None,
         };
         let this = Self {
+            issuer: policy.issuer.clone(),
             origin,
             algorithms,
             due: AtomicU64::new(Self::NEVER),
@@ -150,7 +156,7 @@ impl Keyring {
             .as_of
             .is_some_and(|as_of| now - as_of >= self.max_stale())
         {
-            tracing::error!(keys = state.keys.len(), "keys are too old to be believed");
+            tracing::error!(issuer = %self.issuer, "keys are too old to be believed");
             let none = KeySet::default();
             state.keys.retire_all_but(&none);
             state.keys = none;
@@ -190,7 +196,8 @@ impl Keyring {
     }
 
     fn missing(&self, state: &State, now: Instant) -> Found {
-        if state.keys.is_empty() {
+        // If the last fetch failed, nobody knows if the issuer has such a key.
+        if state.keys.is_empty() || state.failures > 0 {
             let left = state.not_before.saturating_duration_since(now);
             Found::Unavailable(left.max(Self::MIN_BACKOFF))
         } else {
@@ -242,14 +249,14 @@ impl Keyring {
                 state.as_of = Some(now);
                 state.failures = 0;
                 state.error = None;
-                tracing::debug!(keys = state.keys.len(), "fetched keys");
+                tracing::debug!(issuer = %self.issuer, keys = state.keys.len(), "fetched keys");
             }
             Err(error) => {
                 state.failures = state.failures.saturating_add(1);
                 // The last good ones stay, and go on to age (C69).
                 state.not_before = now + backoff(&state);
-                let source = std::error::Error::source(&error);
-                tracing::warn!(%error, source, failures = state.failures, "no new keys");
+                let (issuer, failures) = (&self.issuer, state.failures);
+                tracing::warn!(%issuer, %error, source = error.source(), failures, "no new keys");
                 state.error = Some(error);
             }
         }
@@ -260,20 +267,23 @@ impl Keyring {
         let due = match (&self.origin, state.as_of) {
             (Origin::Nowhere, _) | (_, None) => Self::NEVER,
             (_, Some(as_of)) => {
-                let stale = as_of + self.max_stale();
-                let due = match &state.fetch {
+                // A time that is told may be longer than any clock goes.
+                let after = |time| self.since_birth(as_of).saturating_add(millis(time));
+                let stale = after(self.max_stale());
+                match &state.fetch {
                     Some(_) => stale,
-                    None => stale.min((as_of + self.refresh()).max(state.not_before)),
-                };
-                self.since_birth(due)
+                    None => {
+                        let allowed = self.since_birth(state.not_before);
+                        stale.min(after(self.refresh()).max(allowed))
+                    }
+                }
             }
         };
         self.due.store(due, Relaxed);
     }
 
     fn since_birth(&self, at: Instant) -> u64 {
-        let millis = at.saturating_duration_since(self.born).as_millis();
-        u64::try_from(millis).unwrap_or(Self::NEVER)
+        millis(at.saturating_duration_since(self.born))
     }
 
     /// Fetches keys now, or waits for whoever does; not more often than allowed.
@@ -311,6 +321,10 @@ impl Keyring {
     pub(super) fn len(&self) -> usize {
         self.lock().keys.len()
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(Keyring::NEVER)
 }
 
 /// How long nothing is fetched after a failure.
@@ -376,6 +390,7 @@ impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.lock();
         f.debug_struct("Keyring")
+            .field("issuer", &self.issuer)
             .field("keys", &state.keys.len())
             .field("failures", &state.failures)
             .field("is_fetching", &state.fetch.is_some())

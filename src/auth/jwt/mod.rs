@@ -87,10 +87,10 @@
 //! what is for something else.
 //!
 //! A token that names an unknown key waits for new keys, if they may be fetched just then, and is
-//! refused at once if they may not. Where there are no keys at all, tokens wait for those, and are
-//! answered with 503 and `Retry-After` when there are still none, or until they may be fetched again.
-//! Tokens of known keys never wait. If keys cannot be fetched, the last ones count on, until
-//! they are [too old](JwksUrl::with_max_stale). [`fetch_keys`](JwtAuthorizer::fetch_keys) gets them
+//! refused at once if they may not. Where there are no keys at all, tokens wait for those. If keys cannot
+//! be fetched, tokens of unknown keys are answered with 503 and `Retry-After`, at once until it is tried
+//! again; the last keys count on, until they are [too old](JwksUrl::with_max_stale). Tokens of known keys
+//! never wait. Up to 1,024 wait for the keys of one issuer; more get 503. [`fetch_keys`](JwtAuthorizer::fetch_keys) gets them
 //! before the first token comes.
 //!
 //! # Cost

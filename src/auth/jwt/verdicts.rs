@@ -32,7 +32,9 @@ pub(super) struct Verdict {
     pub(super) end: i64,
 }
 
+/// On cache lines of its own, so that a lock is no other one's business.
 #[derive(Default)]
+#[repr(align(128))]
 struct Shard {
     /// Places in `slots`.
     table: HashTable<u32>,

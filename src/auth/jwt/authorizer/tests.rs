@@ -1,6 +1,10 @@
-use std::{pin::pin, task::Context, task::Waker};
+use std::{
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
 
 use http::Request;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::*;
 use crate::auth::{RejectionKind, jwt::sample};
@@ -71,11 +75,27 @@ async fn d21_when_the_first_one_goes_away_the_next_one_verifies() {
     assert_eq!(authorizer.stats().verified_total, 1);
 
     // Also when it was waiting for a thread already.
+    let threads = all_threads(&authorizer);
     let mut first = later(&authorizer, sample::BOB);
     let second = later(&authorizer, sample::BOB);
     assert!(is_pending(&mut first));
     drop(first);
+    drop(threads);
     assert!(second.await.is_ok());
+    assert_eq!(authorizer.stats().verified_total, 2);
+}
+
+/// Keeps all threads that signatures may be checked on.
+fn all_threads(authorizer: &JwtAuthorizer) -> Vec<OwnedSemaphorePermit> {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut next = || {
+        let place = authorizer.shared.pace.place().expect("few wait");
+        match pin!(place.turn()).poll(&mut cx) {
+            Poll::Ready(permit) => permit,
+            Poll::Pending => None,
+        }
+    };
+    std::iter::from_fn(&mut next).collect()
 }
 
 #[tokio::test]
