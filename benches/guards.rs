@@ -36,9 +36,8 @@ mod script;
 const ROUNDS: usize = 21;
 const CALLS: usize = 2_000;
 
-/// One for each of the three facts, `Message`, `Era` and `Session`, since `http::Extensions` boxes what it
-/// keeps, and one for its table, which grows with the fourth fact of a request.
-const ALLOCATIONS_LIMIT: f64 = 4.0;
+/// One for each of the facts, `Message` and `Session`, since `http::Extensions` boxes what it keeps.
+const ALLOCATIONS_LIMIT: f64 = 2.0;
 
 fn main() -> ExitCode {
     if !std::env::args().any(|arg| arg == "--bench") {

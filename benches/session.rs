@@ -4,7 +4,7 @@ use std::future::Future;
 use std::hint::black_box;
 use std::pin::{Pin, pin};
 use std::process::ExitCode;
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
@@ -17,7 +17,7 @@ use script::Script;
 use shadowcat::auth::Principal;
 use shadowcat::message::MessageLayer;
 use shadowcat::session::SessionLayer;
-use shadowcat::store::{MemorySessionStore, Owner, SessionKey, SessionStore};
+use shadowcat::store::{MemorySessionStore, Owner, SessionKey, SessionName, SessionStore};
 use tower::{Layer, Service, ServiceBuilder};
 
 #[path = "support/alloc.rs"]
@@ -69,6 +69,8 @@ fn million() -> (MemorySessionStore, Sessions) {
     let mut random = Random(1);
     let mut sessions: Sessions = Vec::with_capacity(SESSIONS);
     let store = store();
+    // Of all that were opened there.
+    let path = Some(Arc::new(http::Uri::from_static("/mcp")));
     let before = live_bytes();
     for nth in 0..SESSIONS {
         let owner = Owner::from_bytes(random.bytes());
@@ -78,7 +80,11 @@ fn million() -> (MemorySessionStore, Sessions) {
         // As the layer copies it: a UUID, that is.
         let upstream = format!("3f2b8c1e-6f0a-4d8e-9a55-{nth:012x}");
         let upstream = HeaderValue::from_bytes(upstream.as_bytes()).expect("ASCII");
-        now(store.establish(&lease, key, secret, upstream.clone())).expect("it is new");
+        now(store.establish(
+            &lease,
+            SessionName::new(key, secret, upstream.clone()).with_path(path.clone()),
+        ))
+        .expect("it is new");
         // Sent to the server once.
         black_box(lease.upstream().cloned());
         sessions.push((key, owner));
@@ -137,12 +143,24 @@ fn find(store: &MemorySessionStore, sessions: &Sessions) {
         })
         .collect();
     info("session/unknown_ns", median(&mut times));
+    // Those that are there, asked for by somebody else.
+    let stranger = Owner::from_bytes([9; 32]);
+    let foreign: Sessions = few.iter().map(|(key, _)| (*key, stranger)).collect();
+    let mut times: Vec<_> = (0..ROUNDS)
+        .map(|_| {
+            let look = |(key, owner): &(SessionKey, Owner)| {
+                black_box(now(store.load(*key, *owner)).is_err());
+            };
+            time(|| (0..1_000).for_each(|_| foreign.iter().for_each(look))) / 100_000.0
+        })
+        .collect();
+    info("session/foreign_ns", median(&mut times));
     let mut times = Vec::new();
     for _ in 0..ROUNDS {
         times.push(
             time(|| {
                 for _ in 0..1_000 {
-                    black_box(now(store.expire(64)).expect("it tells").again_in());
+                    black_box(now(store.expire(7, 64)).expect("it tells").again_in());
                 }
             }) / 1_000.0,
         );

@@ -26,12 +26,12 @@
 //!
 //! ```
 //! use axum::{Extension, Router, routing::post};
-//! use shadowcat::{message::{Message, MessageLayer}, protocol::Era};
+//! use shadowcat::message::{Message, MessageLayer};
 //!
 //! async fn handler(
-//!     Extension(era): Extension<Era>,
 //!     Extension(message): Extension<Message>,
 //! ) -> String {
+//!     let era = message.era().expect("told by the layer");
 //!     let peek = message.peek().ok();
 //!     let method = peek.and_then(|peek| peek.single()?.method().map(|m| m.into_owned()));
 //!     format!("{era:?} {method:?}")
@@ -100,6 +100,8 @@ pub mod proxy;
 pub mod refusal;
 #[cfg(feature = "replay")]
 pub mod replay;
+#[cfg(feature = "session")]
+mod seldom;
 #[cfg(feature = "session")]
 pub mod session;
 pub mod sse;

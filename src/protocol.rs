@@ -21,6 +21,10 @@
 
 use std::fmt;
 
+use http::Extensions;
+
+use crate::message::Message;
+
 /// A known revision of MCP.
 ///
 /// The revisions are in the order of their dates.
@@ -110,6 +114,14 @@ impl From<ProtocolVersion> for Era {
 // Each lists the revisions that have the feature, and none says "from … on": what a later revision
 // keeps is for that revision to say (AMB-4).
 impl Era {
+    /// The era of the request with those extensions, if somebody has told it: by a fact of its own,
+    /// which counts more, or with the [`Message`].
+    #[must_use]
+    pub fn of(extensions: &Extensions) -> Option<Self> {
+        let told = extensions.get::<Self>().copied();
+        told.or_else(|| extensions.get::<Message>()?.era())
+    }
+
     /// Whether `initialize` opens a connection.
     #[must_use]
     pub const fn has_handshake(self) -> bool {

@@ -167,7 +167,7 @@ async fn other_methods_pass_unread_and_without_a_limit() {
         assert_eq!(polls.get(), 0);
         assert!(seen.extensions().get::<Message>().is_none());
         let assumed = Era::Session(ProtocolVersion::V2025_03_26);
-        assert_eq!(seen.extensions().get::<Era>(), Some(&assumed));
+        assert_eq!(Era::of(seen.extensions()), Some(assumed));
         assert_eq!(seen.body().size_hint().exact(), Some(LIMIT as u64 + 1));
     }
 }
@@ -191,7 +191,7 @@ async fn message_and_era_are_there_inside_and_the_bytes_are_those_that_came() {
                 .data(Bytes::copy_from_slice(second));
             let seen = through(MessageLayer::new(), post(body)).await;
             let seen = seen.expect("passes");
-            assert_eq!(seen.extensions().get::<Era>(), Some(&era));
+            assert_eq!(Era::of(seen.extensions()), Some(era));
             let message = seen.extensions().get::<Message>().expect("a message");
             assert_eq!(message.body(), text);
             assert_eq!(seen.body().size_hint().exact(), Some(text.len() as u64));
@@ -215,7 +215,7 @@ async fn message_that_an_outer_layer_read_is_not_read_again_but_judged() {
     let seen = through(limited(), request).await.expect("passes");
     let message = seen.extensions().get::<Message>().expect("a message");
     assert_eq!(message.body(), CALL);
-    assert!(seen.extensions().get::<Era>().is_some());
+    assert!(Era::of(seen.extensions()).is_some());
     assert_eq!(polls.get(), 0);
 
     let (request, polls) = read("[]");
@@ -315,7 +315,7 @@ async fn inner_service_is_ready_when_called_and_cloned_at_most_once() {
 #[tokio::test]
 async fn stacks_in_axum_and_by_service_builder() {
     async fn handler(request: axum::extract::Request) -> String {
-        let era = request.extensions().get::<Era>().copied();
+        let era = Era::of(request.extensions());
         let message = request.extensions().get::<Message>().cloned();
         let len = message.map(|message| message.body().len());
         format!("{:?} {len:?}", era.is_some())

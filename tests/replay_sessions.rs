@@ -18,7 +18,7 @@ use counting_store::Counting;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use replay_support::{
-    FINAL, Reader, SESSION, ScriptBody, Upstream, body, call, get, post, progress,
+    FINAL, Reader, SESSION, ScriptBody, Upstream, body, call, call_with_id, get, post, progress,
 };
 use shadowcat::{
     auth::Principal,
@@ -150,7 +150,20 @@ impl<T: EventStore> Server<T> {
         Upstream,
         Reader<impl http_body::Body<Data = Bytes, Error = shadowcat::replay::BodyError> + use<T>>,
     ) {
-        let response = self.send(who, call(session, V)).await;
+        self.stream_of(who, session, 7).await
+    }
+
+    /// … by the request with that id.
+    async fn stream_of(
+        &self,
+        who: Option<&str>,
+        session: &str,
+        id: u32,
+    ) -> (
+        Upstream,
+        Reader<impl http_body::Body<Data = Bytes, Error = shadowcat::replay::BodyError> + use<T>>,
+    ) {
+        let response = self.send(who, call_with_id(session, V, id)).await;
         assert_eq!(response.status(), 200);
         let upstream = self.upstream();
         upstream.say(progress(1));
@@ -419,9 +432,9 @@ async fn session_is_asked_once_to_tell_of_its_end() {
     let server = Server::new();
     let session = server.initialize(None).await;
     let streams = [
-        server.stream(None, &session).await,
-        server.stream(None, &session).await,
-        server.stream(None, &session).await,
+        server.stream_of(None, &session, 7).await,
+        server.stream_of(None, &session, 8).await,
+        server.stream_of(None, &session, 9).await,
     ];
     let owner = server.owners()[0];
     server.terminate(owner).await;

@@ -9,7 +9,9 @@ use std::{
 };
 
 use http::HeaderValue;
-use shadowcat::store::{MemorySessionStore, Owner, SessionKey, SessionStore, StoreError};
+use shadowcat::store::{
+    MemorySessionStore, Owner, SessionKey, SessionName, SessionStore, StoreError,
+};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio_test::{assert_ready_ok, task};
 
@@ -38,7 +40,7 @@ fn idle_session_is_small_and_found_without_an_allocation() {
         let lease = now(store.open(owner, owner));
         let upstream = format!("3f2b8c1e-6f0a-4d8e-9a55-{nth:012x}");
         let upstream = HeaderValue::from_bytes(upstream.as_bytes()).expect("ASCII");
-        now(store.establish(&lease, key, [1; 16], upstream));
+        now(store.establish(&lease, SessionName::new(key, [1; 16], upstream)));
         // Sent to the server once.
         drop(lease.upstream().cloned());
     }

@@ -3,7 +3,6 @@
 mod session_support;
 
 use std::{
-    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -11,13 +10,10 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 use http_body::Body as _;
-use http_body_util::{BodyExt, Full};
-use session_support::{
-    CALL, INITIALIZE, SESSION, Server, agreed, delete, get, had, post, settle, text,
-};
+use http_body_util::BodyExt;
+use session_support::{CALL, SESSION, Server, delete, get, had, held, opened, post, settle, text};
 use shadowcat::{
     session::{Session, SessionLayer},
     store::{
@@ -26,7 +22,7 @@ use shadowcat::{
     },
 };
 use tokio_test::{assert_pending, assert_ready, task};
-use tower::{Layer, Service, service_fn};
+use tower::Service;
 
 #[tokio::test]
 async fn ses5_delete_that_the_server_accepts_ends_the_session_for_everybody() {
@@ -77,6 +73,27 @@ async fn ses5_delete_that_the_server_accepts_ends_the_session_for_everybody() {
         });
         assert_eq!(told.load(Relaxed), 2);
         assert_eq!(server.layer.handle().stats().ended_total, 1);
+    }
+}
+
+#[tokio::test]
+async fn sse13_stream_that_may_end_early_has_no_length() {
+    let server = Server::anonymous();
+    let session = server.initialize(None).await;
+    for (kind, length) in [("text/event-stream", None), ("application/json", Some("9"))] {
+        server.script(move |_| {
+            let response = Response::builder()
+                .header("content-type", kind)
+                .header("content-length", "9");
+            Some(response.body(text("data: x\n\n")).expect("valid"))
+        });
+        let response = server.open(post(&session, CALL)).await;
+        let said = response.headers().get("content-length");
+        assert_eq!(
+            said.map(|value| value.as_bytes()),
+            length.map(str::as_bytes)
+        );
+        assert_eq!(had(response).await.body, "data: x\n\n");
     }
 }
 
@@ -166,56 +183,6 @@ async fn handle_lists_hashed_ids_and_terminates() {
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].session(), Some("up-1"));
     assert_eq!(handle.count().await.unwrap(), 1);
-}
-
-/// A server whose answers wait until they are let go.
-fn held() -> (
-    impl Service<
-        Request<Full<Bytes>>,
-        Response = session_support::Open,
-        Error = Infallible,
-        Future: Send,
-    > + Clone,
-    Arc<tokio::sync::Semaphore>,
-    Arc<AtomicUsize>,
-) {
-    let gate = Arc::new(tokio::sync::Semaphore::new(0));
-    let calls = Arc::<AtomicUsize>::default();
-    let (open, count) = (Arc::clone(&gate), Arc::clone(&calls));
-    let inner = service_fn(move |request: Request<Full<Bytes>>| {
-        let (open, count) = (Arc::clone(&open), Arc::clone(&count));
-        async move {
-            let is_stream = request.method() == "GET";
-            let is_new = !request.headers().contains_key(SESSION);
-            count.fetch_add(1, Relaxed);
-            open.acquire().await.expect("not closed").forget();
-            let mut response = Response::builder();
-            if is_new {
-                let count = count.load(Relaxed);
-                response = response.header(SESSION, format!("up-{count}"));
-            }
-            if is_stream {
-                response = response.header("content-type", "text/event-stream");
-            }
-            let body = text(if is_new {
-                agreed("2025-11-25")
-            } else {
-                "data: x\n\n".into()
-            });
-            Ok(response.body(body).expect("valid"))
-        }
-    });
-    let layer = SessionLayer::default().allow_anonymous();
-    (layer.layer(inner), gate, calls)
-}
-
-async fn opened<S>(service: &mut S, gate: &tokio::sync::Semaphore) -> String
-where
-    S: Service<Request<Full<Bytes>>, Response = session_support::Open, Error = Infallible>,
-{
-    gate.add_permits(1);
-    let Ok(response) = service.call(post("", INITIALIZE)).await;
-    had(response).await.session()
 }
 
 #[tokio::test]

@@ -248,8 +248,8 @@ async fn ver9_later_requests_follow_what_was_agreed_whatever_their_header_says()
         server.send(post(&session, CALL)).await;
         let asked = server.asked().pop().expect("it was asked");
         assert_eq!(
-            asked.parts.extensions.get(),
-            Some(&Era::Session(ProtocolVersion::V2025_11_25))
+            Era::of(&asked.parts.extensions),
+            Some(Era::Session(ProtocolVersion::V2025_11_25))
         );
         assert_eq!(asked.fact().version(), None);
 
@@ -260,8 +260,8 @@ async fn ver9_later_requests_follow_what_was_agreed_whatever_their_header_says()
         // VER-3: the header goes on as it came.
         assert_eq!(asked.parts.headers["mcp-protocol-version"], V);
         assert_eq!(
-            asked.parts.extensions.get(),
-            Some(&Era::Session(ProtocolVersion::V2025_06_18))
+            Era::of(&asked.parts.extensions),
+            Some(Era::Session(ProtocolVersion::V2025_06_18))
         );
         // AMB-21
         let had = server.send(post(&session, format!("[{CALL}]"))).await;

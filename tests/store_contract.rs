@@ -74,6 +74,14 @@ async fn sessions_in_memory_keep_the_contract() {
     contract::run_sessions(|| store.clone()).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn sessions_expire_as_the_contract_says() {
+    let idle = std::time::Duration::from_secs(10);
+    let store = MemorySessionStore::new().with_idle_timeout(Some(idle));
+    contract::run_expiry(store.clone(), idle).await;
+    contract::run_expiry(slow(store, 2), idle).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_sessions_keep_the_contract() {
     for polls in 0..3 {

@@ -22,7 +22,7 @@ pub(super) fn admit(
     parts: &mut Parts,
     message: Option<&Message>,
     policy: Policy,
-) -> Result<(), Refused> {
+) -> Result<Era, Refused> {
     let peek = message.map(Message::peek);
     let body = peek.as_ref().map(|peek| peek.as_ref().map_err(|e| *e));
     let classified = judge(&parts.method, &parts.headers, body, policy);
@@ -36,8 +36,7 @@ pub(super) fn admit(
         parts.headers.remove(MCP_SESSION_ID);
         parts.headers.remove(LAST_EVENT_ID);
     }
-    parts.extensions.insert(classified.era);
-    Ok(())
+    Ok(classified.era)
 }
 
 fn refused(

@@ -2,7 +2,10 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::jsonrpc::{Peek, PeekError, Shape};
+use crate::{
+    jsonrpc::{Peek, PeekError, Shape},
+    protocol::Era,
+};
 
 /// A request body that was read whole, and what it says.
 ///
@@ -15,6 +18,7 @@ use crate::jsonrpc::{Peek, PeekError, Shape};
 pub struct Message {
     body: Bytes,
     shape: Result<Shape, PeekError>,
+    era: Option<Era>,
 }
 
 impl Message {
@@ -22,7 +26,30 @@ impl Message {
     #[must_use]
     pub fn new(body: Bytes) -> Self {
         let shape = Shape::read(&body);
-        Self { body, shape }
+        Self {
+            body,
+            shape,
+            era: None,
+        }
+    }
+
+    /// With the era of the request that it came in: each fact of its own would be an allocation.
+    #[cfg(any(
+        feature = "auth",
+        feature = "message",
+        feature = "replay",
+        feature = "session"
+    ))]
+    pub(super) fn in_era(mut self, era: Era) -> Self {
+        self.era = Some(era);
+        self
+    }
+
+    /// The era of the request that it came in, once that was looked at: always inside of a
+    /// [`MessageLayer`](super::MessageLayer). [`Era::of`] tells it of requests without a message too.
+    #[must_use]
+    pub const fn era(&self) -> Option<Era> {
+        self.era
     }
 
     /// The body, byte for byte as it came.
@@ -44,10 +71,15 @@ impl Message {
 impl fmt::Debug for Message {
     // Not the bytes: arguments are somebody's data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { body, shape: _ } = self;
+        let Self {
+            body,
+            shape: _,
+            era,
+        } = self;
         f.debug_struct("Message")
             .field("len", &body.len())
             .field("peek", &self.peek())
+            .field("era", era)
             .finish()
     }
 }

@@ -133,8 +133,8 @@ impl<S> Reading<S> {
             policy,
         } = self;
         let message = Message::new(body.clone());
-        admit(&mut parts, Some(&message), policy)?;
-        parts.extensions.insert(message);
+        let era = admit(&mut parts, Some(&message), policy)?;
+        parts.extensions.insert(message.in_era(era));
         Ok(service.call(Request::from_parts(parts, RequestBody::from(body))))
     }
 }

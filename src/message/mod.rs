@@ -34,8 +34,8 @@
 //!     assert_eq!(call.method().as_deref(), Some("tools/call"));
 //!     assert_eq!(call.name().as_deref(), Some("echo"));
 //!
-//!     let era = request.extensions().get::<Era>();
-//!     assert_eq!(era, Some(&Era::Session(ProtocolVersion::V2025_11_25)));
+//!     let era = Era::of(request.extensions());
+//!     assert_eq!(era, Some(Era::Session(ProtocolVersion::V2025_11_25)));
 //!
 //!     let forwarded = request.into_body().collect().await.unwrap().to_bytes();
 //!     assert_eq!(forwarded, BODY, "not a byte is changed");
@@ -159,8 +159,8 @@ pub use self::{
 #[cfg(feature = "message")]
 pub use self::{future::ResponseFuture, layer::MessageLayer, service::ReadMessage};
 
-/// Adds what a body says to the request, for a layer that has read it itself: the [`Message`] and
-/// the [`Era`](crate::protocol::Era).
+/// Adds what a body says to the request, for a layer that has read it itself: the [`Message`], with
+/// the era.
 ///
 /// It refuses nothing: whoever wants messages judged has a [`MessageLayer`] outside.
 #[cfg(any(feature = "auth", feature = "replay", feature = "session"))]
@@ -176,6 +176,5 @@ pub(crate) fn note(parts: &mut http::request::Parts, body: bytes::Bytes) {
         tracing::debug!(?fault, "forwarding a malformed message");
     }
     drop(peek);
-    parts.extensions.insert(classified.era);
-    parts.extensions.insert(message);
+    parts.extensions.insert(message.in_era(classified.era));
 }

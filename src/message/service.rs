@@ -77,7 +77,11 @@ where
         let message = parts.extensions.get::<Message>().cloned();
         if parts.method != Method::POST || message.is_some() {
             return match admit(&mut parts, message.as_ref(), policy) {
-                Ok(()) => {
+                Ok(era) => {
+                    match message {
+                        Some(message) => parts.extensions.insert(message.in_era(era)).map(drop),
+                        None => parts.extensions.insert(era).map(drop),
+                    };
                     let body = RequestBody::streaming(body);
                     ResponseFuture::calling(self.inner.call(Request::from_parts(parts, body)))
                 }

@@ -99,7 +99,7 @@ impl Asked {
         hub: &Hub,
     ) -> Self {
         let message = extensions.get::<Message>();
-        let era = extensions.get::<Era>().copied();
+        let era = Era::of(extensions);
         let asks = match *method {
             Method::GET => Asks::Get,
             Method::POST => Asks::Post,

@@ -13,7 +13,7 @@ use std::{
 
 use tokio::{runtime::Handle, time};
 
-use super::{asked::Asked, layer::Config, stream::Stream, whose::HookKey};
+use super::{asked::Asked, layer::Config, purge::SlowPurges, stream::Stream, whose::HookKey};
 use crate::{sse::StreamKey, store::Owner};
 
 /// What all services of one layer share: its streams, and one task that looks after them.
@@ -29,6 +29,7 @@ pub(super) struct Hub {
     waiting_by_owner: Mutex<HashMap<Owner, u32>>,
     /// How often streams were forgotten. Changes under the table's lock.
     purges: AtomicU64,
+    pub(super) slow_purges: SlowPurges,
     closing: OnceLock<Duration>,
     /// By which sessions know that they have been asked to tell of their end.
     pub(super) end_key: HookKey,
@@ -150,6 +151,7 @@ impl Hub {
             waiting: AtomicUsize::new(0),
             waiting_by_owner: Mutex::default(),
             purges: AtomicU64::new(0),
+            slow_purges: SlowPurges::default(),
             closing: OnceLock::new(),
             end_key: HookKey::new(),
             counters: Counters::default(),

@@ -1,14 +1,15 @@
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header::CONTENT_LENGTH};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header::CONTENT_LENGTH};
 use http_body::Body;
 
 use super::{
     ResponseBody,
     ask::Joined,
+    flight::Flight,
     id::{self, SessionId},
-    keep::Keep,
+    keep::{Keep, is_settled},
     layer::Shared,
     learn::Learner,
     reason::Reason,
@@ -20,7 +21,10 @@ use crate::{
     protocol::Era,
     refusal::{Recipient, Refusal},
     sse::is_event_stream,
-    store::{SessionKey, SessionLease, SessionRecord, SessionStore, StoreError, StoreErrorKind},
+    store::{
+        SessionKey, SessionLease, SessionName, SessionRecord, SessionStore, StoreError,
+        StoreErrorKind,
+    },
 };
 
 /// What the response to a request means for sessions.
@@ -34,7 +38,7 @@ pub(super) enum Role {
 }
 
 pub(super) struct Member {
-    lease: SessionLease,
+    flight: Flight,
     /// The id as the client sent it.
     outer: HeaderValue,
     /// Of a DELETE.
@@ -58,7 +62,9 @@ pub(super) struct Founder {
     lease: Option<SessionLease>,
     /// What its server calls it, and has to be told if it is not given after all.
     owed: Option<HeaderValue>,
-    keep: Arc<dyn Keep>,
+    /// Where it is told, if it can be.
+    path: Option<Arc<Uri>>,
+    keep: Weak<dyn Keep>,
     /// Who sent the `initialize`.
     recipient: Recipient,
 }
@@ -69,15 +75,16 @@ impl Drop for Founder {
             session,
             lease,
             owed,
+            path,
             keep,
             recipient: _,
         } = self;
-        if lease.is_none() {
+        let Some(keep) = keep.upgrade().filter(|_| lease.is_some()) else {
             return;
-        }
+        };
         keep.abandon(session);
-        if let Some(upstream) = owed.take() {
-            keep.hang_up(session, upstream);
+        if let (Some(upstream), Some(path)) = (owed.take(), path.take()) {
+            keep.return_to(session, upstream, path);
         }
     }
 }
@@ -86,10 +93,10 @@ impl Drop for Founder {
 pub(super) enum Todo {
     /// Forget the session, which is over for its server.
     End {
-        lease: SessionLease,
+        flight: Flight,
         key: SessionKey,
-        /// Kept until nobody finds the session any more (D09).
-        ending: Option<Ending>,
+        /// Whether nobody else sees to it.
+        is_first: bool,
     },
     /// Name the session that its server has given.
     Establish {
@@ -108,14 +115,14 @@ pub(super) enum Answer<B> {
 impl From<Joined> for Role {
     fn from(joined: Joined) -> Self {
         let Joined {
-            lease,
+            flight,
             outer,
             method,
         } = joined;
         // It was claimed when the request was joined.
-        let ending = (method == Method::DELETE).then(|| Ending(lease.record().clone()));
+        let ending = (method == Method::DELETE).then(|| Ending(flight.record().clone()));
         Self::Member(Member {
-            lease,
+            flight,
             outer,
             ending,
         })
@@ -123,11 +130,17 @@ impl From<Joined> for Role {
 }
 
 impl Role {
-    pub(super) fn founder(lease: SessionLease, keep: Arc<dyn Keep>, recipient: Recipient) -> Self {
+    pub(super) fn founder(
+        lease: SessionLease,
+        keep: Weak<dyn Keep>,
+        path: Option<Arc<Uri>>,
+        recipient: Recipient,
+    ) -> Self {
         Self::Founder(Founder {
             session: lease.record().clone(),
             lease: Some(lease),
             owed: None,
+            path,
             keep,
             recipient,
         })
@@ -136,6 +149,7 @@ impl Role {
     pub(super) fn answer<B, T>(self, mut response: Response<B>, shared: &Shared<T>) -> Answer<B>
     where
         B: Body<Data = Bytes>,
+        T: SessionStore,
     {
         match self {
             Self::Pass => {
@@ -143,19 +157,20 @@ impl Role {
                 response.headers_mut().remove(MCP_SESSION_ID);
                 Answer::Ready(pass(response))
             }
-            Self::Member(member) => member.answer(response),
+            Self::Member(member) => member.answer(response, shared),
             Self::Founder(founder) => founder.answer(response, shared),
         }
     }
 }
 
 impl Member {
-    fn answer<B>(self, mut response: Response<B>) -> Answer<B>
+    fn answer<B, T>(self, mut response: Response<B>, shared: &Shared<T>) -> Answer<B>
     where
         B: Body<Data = Bytes>,
+        T: SessionStore,
     {
         let Self {
-            lease,
+            flight,
             outer,
             ending,
         } = self;
@@ -163,19 +178,26 @@ impl Member {
         let headers = response.headers_mut();
         // 405 says that sessions of this server cannot be deleted (SES-5).
         let is_over = status == StatusCode::NOT_FOUND || (ending.is_some() && status.is_success());
-        if let Some(key) = lease.key().filter(|_| is_over) {
+        if let Some(key) = flight.key().filter(|_| is_over) {
             headers.remove(MCP_SESSION_ID);
-            let todo = Todo::End { lease, key, ending };
+            // At once, and before another DELETE has its turn (D09).
+            let is_first = shared.see_to_end(&flight);
+            drop(ending);
+            let todo = Todo::End {
+                flight,
+                key,
+                is_first,
+            };
             return Answer::First(todo, response);
         }
         // Some servers repeat the id.
         let theirs = headers.get(MCP_SESSION_ID);
-        if theirs.is_some() && theirs == lease.upstream() {
+        if theirs.is_some() && theirs == flight.upstream() {
             headers.insert(MCP_SESSION_ID, outer);
         } else {
             headers.remove(MCP_SESSION_ID);
         }
-        Answer::Ready(hold(response, lease, None))
+        Answer::Ready(hold(response, flight, None))
     }
 }
 
@@ -259,19 +281,21 @@ impl Founder {
         B: Body<Data = Bytes>,
     {
         response.headers_mut().insert(MCP_SESSION_ID, outer);
-        let (session, keep) = (lease.record().clone(), Arc::clone(&self.keep));
-        let learner = Learner::new(
-            is_event_stream(response.headers()),
-            move |said| match said {
+        let (session, keep) = (lease.record().clone(), Weak::clone(&self.keep));
+        let learner = Learner::new(is_event_stream(response.headers()), move |said| {
+            let Some(keep) = keep.upgrade() else {
+                return;
+            };
+            match said {
                 Handshake::Agreed(Some(version)) if Era::from(version) != Era::Stateless => {
                     keep.learn(&session, version);
                 }
                 Handshake::Agreed(_) => {}
                 // What failed leaves nothing (SE-8).
                 Handshake::Refused => keep.end(&session),
-            },
-        );
-        hold(response, lease, Some(Box::new(learner)))
+            }
+        });
+        hold(response, Flight::alone(lease), Some(Box::new(learner)))
     }
 }
 
@@ -279,30 +303,26 @@ impl Todo {
     /// Has the store do it.
     pub(super) fn start<T: SessionStore>(&self, shared: &Shared<T>) -> Started<T> {
         match self {
-            Self::End { lease, key, .. } => Started::End(shared.store.end(*key, lease.owner())),
+            Self::End { flight, key, .. } => Started::End(shared.store.end(*key, flight.owner())),
             Self::Establish {
                 founder,
                 id,
                 upstream,
             } => {
-                let (session, key) = (&founder.session, id.key(shared.config.realm));
-                let establish = shared
-                    .store
-                    .establish(session, key, id.secret, upstream.clone());
-                Started::Establish(establish)
+                let key = id.key(shared.config.realm);
+                let name = SessionName::new(key, id.secret, upstream.clone());
+                let name = name.with_path(founder.path.clone());
+                Started::Establish(shared.store.establish(&founder.session, name))
             }
         }
     }
 
-    /// What is left to do once the store has done it, or has not, and nobody waits for an answer.
-    pub(super) fn give_up(self, done: &Result<(), StoreError>, keep: &dyn Keep) {
+    /// Who has to be refused if the store does not do it.
+    pub(super) const fn recipient(&self) -> Option<&Recipient> {
         match self {
-            Self::End { lease, ending, .. } => {
-                keep.ended(&lease, done);
-                drop(ending);
-            }
-            // Dropped, it takes the session back.
-            Self::Establish { founder, .. } => drop(founder),
+            // Its server has ended it: that is what the client is told.
+            Self::End { .. } => None,
+            Self::Establish { founder, .. } => Some(&founder.recipient),
         }
     }
 
@@ -318,9 +338,12 @@ impl Todo {
         T: SessionStore,
     {
         match self {
-            Self::End { lease, ending, .. } => {
-                shared.ended(&lease, &done);
-                drop(ending);
+            Self::End {
+                flight, is_first, ..
+            } => {
+                if is_first && !is_settled(&done) {
+                    shared.forget_later(&flight);
+                }
                 pass(response)
             }
             Self::Establish {
@@ -368,13 +391,18 @@ fn pass<B>(response: Response<B>) -> Response<ResponseBody<B>> {
     response.map(|body| ResponseBody::plain(body::ResponseBody::inner(body)))
 }
 
+/// The response when the store takes too long.
+pub(super) fn unavailable<B>(recipient: &Recipient) -> Response<ResponseBody<B>> {
+    respond(Reason::Unavailable.refusal(), recipient)
+}
+
 pub(super) fn respond<B>(refusal: Refusal, recipient: &Recipient) -> Response<ResponseBody<B>> {
     refusal.into_response(recipient).map(ResponseBody::plain)
 }
 
 fn hold<B>(
     mut response: Response<B>,
-    lease: SessionLease,
+    flight: Flight,
     learner: Option<Box<Learner>>,
 ) -> Response<ResponseBody<B>>
 where
@@ -385,5 +413,5 @@ where
         // It ends with its session, whatever was said of its length (SSE-13).
         response.headers_mut().remove(CONTENT_LENGTH);
     }
-    response.map(|body| ResponseBody::held(body, lease, is_stream, learner))
+    response.map(|body| ResponseBody::held(body, flight, is_stream, learner))
 }

@@ -3,7 +3,14 @@ use http::{
     header::{Entry, OccupiedEntry},
 };
 
-use super::{Session, id, id::SessionId, layer::Shared, reason::Reason};
+use super::{
+    Session,
+    flight::{Flight, Ids},
+    id,
+    id::SessionId,
+    layer::Shared,
+    reason::Reason,
+};
 use crate::{
     auth::Principal,
     header::{LAST_EVENT_ID, MCP_PROTOCOL_VERSION, MCP_SESSION_ID},
@@ -23,7 +30,7 @@ pub(super) enum Ask {
 
 /// A request that was found to be in a session.
 pub(super) struct Joined {
-    pub(super) lease: SessionLease,
+    pub(super) flight: Flight,
     /// The id as the client sent it.
     pub(super) outer: HeaderValue,
     pub(super) method: Method,
@@ -36,7 +43,7 @@ pub(super) fn judge<B, T>(
 ) -> Result<Option<Ask>, Reason> {
     let extensions = request.extensions();
     let message = extensions.get::<Message>();
-    let era = extensions.get::<Era>().copied().unwrap_or_else(|| {
+    let era = Era::of(extensions).unwrap_or_else(|| {
         let peek = message.map(Message::peek);
         let peek = peek
             .as_ref()
@@ -125,11 +132,18 @@ pub(super) fn join<B, T>(
         }
     };
     shared.note_session();
+    let peek = request.extensions().get::<Message>().map(Message::peek);
+    let (ids, is_batch) = match &peek {
+        Some(Ok(peek)) => (Ids::of(peek), peek.is_batch()),
+        _ => (Ids::None, false),
+    };
     if let Some(version) = lease.version() {
-        follow(request, version)?;
+        follow(request, version, is_batch)?;
     }
+    // The claim goes with it if the request is refused after all.
+    let flight = Flight::start(lease, ids).map_err(|_| Reason::Repeated)?;
     let method = request.method().clone();
-    let (Some(upstream), Some(mut name)) = (lease.upstream(), name(request.headers_mut())) else {
+    let (Some(upstream), Some(mut name)) = (flight.upstream(), name(request.headers_mut())) else {
         return Err(unknown(shared));
     };
     let outer = if shared.config.passes_ids {
@@ -138,13 +152,17 @@ pub(super) fn join<B, T>(
         name.insert(upstream.clone())
     };
     // One asks the server, and another one finds the session about to end (D09).
-    if method == Method::DELETE && !lease.claim_end() {
+    if method == Method::DELETE && !flight.claim_end() {
         return Err(unknown(shared));
     }
-    let session = Session::new(lease.record().clone());
+    // A slow store may have found it before it ended.
+    if flight.is_ended() {
+        return Err(unknown(shared));
+    }
+    let session = Session::new(flight.record().clone());
     request.extensions_mut().insert(session);
     Ok(Joined {
-        lease,
+        flight,
         outer,
         method,
     })
@@ -158,22 +176,22 @@ fn name(headers: &mut HeaderMap) -> Option<OccupiedEntry<'_, HeaderValue>> {
 }
 
 /// Has a request follow what its session has agreed on, whatever its header says (VER-3).
-fn follow<B>(request: &mut Request<B>, version: ProtocolVersion) -> Result<(), Reason> {
+fn follow<B>(
+    request: &mut Request<B>,
+    version: ProtocolVersion,
+    is_batch: bool,
+) -> Result<(), Reason> {
     let header = request.headers().get(MCP_PROTOCOL_VERSION);
     if header.is_some_and(|header| header != version.as_str()) {
         tracing::debug!(%version, "a request has another version than its session");
     }
     let agreed = Era::from(version);
-    let extensions = request.extensions_mut();
-    let is_batch = extensions
-        .get::<Message>()
-        .is_some_and(|message| message.peek().is_ok_and(|peek| peek.is_batch()));
     if is_batch && !agreed.allows_batches() {
         return Err(Reason::Batch);
     }
-    match extensions.get_mut::<Era>() {
-        Some(era) => *era = agreed,
-        None => drop(extensions.insert(agreed)),
+    let extensions = request.extensions_mut();
+    if Era::of(extensions) != Some(agreed) {
+        extensions.insert(agreed);
     }
     Ok(())
 }

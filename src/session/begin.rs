@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use http::{Request, Response};
 use tower_service::Service;
@@ -7,10 +7,11 @@ use super::{
     Session,
     answer::Role,
     ask::{self, Ask},
-    id, janitor,
+    id,
     keep::{Keep, at_once},
     layer::Shared,
     pending::{Asking, Wait},
+    reaper,
     reason::Reason,
 };
 use crate::{
@@ -47,7 +48,7 @@ where
         Ok(Some(ask)) => ask,
         Err(reason) => return refused(request, reason),
     };
-    janitor::start(shared, service, request.uri());
+    reaper::start(shared, service);
     let wait = match &ask {
         Ask::Join { id, owner } => {
             match at_once(shared.store.load(id.key(shared.config.realm), *owner)) {
@@ -69,7 +70,9 @@ where
         }
     };
     let opens = matches!(ask, Ask::Open { .. });
-    Begun::Waiting(Asking::new(wait, opens, Arc::clone(shared) as _), ask)
+    let limit = shared.config.store_timeout;
+    let asking = Asking::new(wait, opens, limit, Arc::clone(shared) as _);
+    Begun::Waiting(asking, ask)
 }
 
 /// Goes on once the store has said what it has.
@@ -91,8 +94,10 @@ where
             Ok(lease) => {
                 let session = Session::new(lease.record().clone());
                 request.extensions_mut().insert(session);
-                let keep: Arc<dyn Keep> = Arc::clone(shared) as _;
-                Begun::Ready(Role::founder(lease, keep, recipient(request)))
+                let path = shared.paths.of(request.uri());
+                // Weak, because what is left of it may be among the layer's own chores.
+                let keep: Weak<dyn Keep> = Arc::<Shared<T>>::downgrade(shared);
+                Begun::Ready(Role::founder(lease, keep, path, recipient(request)))
             }
             Err(error) => refused(request, full(&error)),
         },

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::learn::Learner;
-use crate::{body, store::SessionLease};
+use super::{flight::Flight, learn::Learner};
+use crate::body;
 
 pin_project! {
     /// The response body of a [`BindSession`](super::BindSession): the inner service's, or a refusal.
@@ -28,7 +28,7 @@ pin_project! {
 
 /// The session that a body is of.
 struct Held {
-    lease: SessionLease,
+    flight: Flight,
     /// Whether it ends with its session.
     is_stream: bool,
     /// Where its waker is.
@@ -49,12 +49,12 @@ impl<B> ResponseBody<B> {
 impl<B: Body<Data = Bytes>> ResponseBody<B> {
     pub(super) fn held(
         body: B,
-        lease: SessionLease,
+        flight: Flight,
         is_stream: bool,
         learner: Option<Box<Learner>>,
     ) -> Self {
         let held = Held {
-            lease,
+            flight,
             is_stream,
             ticket: None,
         };
@@ -145,19 +145,19 @@ where
 
 impl Held {
     fn is_cut(&self) -> bool {
-        self.is_stream && self.lease.is_ended()
+        self.is_stream && self.flight.is_ended()
     }
 
     /// Waits for the end of the session, too. False if that has come.
     fn wait(&mut self, waker: &Waker) -> bool {
-        !self.is_stream || self.lease.register(&mut self.ticket, waker)
+        !self.is_stream || self.flight.register(&mut self.ticket, waker)
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            self.lease.deregister(ticket);
+            self.flight.deregister(ticket);
         }
     }
 }

@@ -14,12 +14,12 @@ use tower_service::Service;
 
 use super::{
     ResponseBody,
-    answer::{Answer, Role, Started, Todo, respond},
+    answer::{Answer, Role, Started, Todo, respond, unavailable},
     ask::Ask,
     begin::{Begun, begin, resume},
     keep::at_once,
     layer::Shared,
-    pending::{Asking, Done, Storing},
+    pending::{Asking, Done, Stored, Storing},
 };
 use crate::{
     message::{self, Arrival},
@@ -31,7 +31,7 @@ pin_project! {
     /// The response of a [`BindSession`](super::BindSession): finds the session, calls the inner
     /// service, and sees what its answer means for the session.
     ///
-    /// Dropped before it is ready, it has opened no session and ended none.
+    /// What a drop leaves behind is said in the [module docs](crate::session#cancellation).
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<S, F, B, R, T> {
         #[pin]
@@ -185,9 +185,12 @@ where
                     }
                 }
                 StateProj::Storing { wait, response } => {
-                    let (todo, done) = ready!(wait.poll(cx));
+                    let stored = ready!(wait.poll(cx));
                     let response = response.take().expect("polled after completion");
-                    return Poll::Ready(Ok(todo.finish(done, response, this.shared)));
+                    return Poll::Ready(Ok(match stored {
+                        Stored::Done(todo, done) => todo.finish(done, response, this.shared),
+                        Stored::Late(recipient) => unavailable(&recipient),
+                    }));
                 }
                 StateProj::Refused { refusal } => {
                     let (refusal, recipient) = refusal.take().expect("polled after completion");
@@ -237,7 +240,12 @@ where
         },
     };
     Err(State::Storing {
-        wait: Storing::new(wait, todo, Arc::clone(shared) as _),
+        wait: Storing::new(
+            wait,
+            todo,
+            shared.config.store_timeout,
+            Arc::clone(shared) as _,
+        ),
         response: Some(response),
     })
 }

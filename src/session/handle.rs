@@ -10,7 +10,10 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{keep::Keep, layer::Shared};
+use super::{
+    keep::{Keep, is_settled},
+    layer::Shared,
+};
 use crate::{
     protocol::ProtocolVersion,
     store::{Owner, SessionKey, SessionRecord, SessionStore, StoreError, StoreErrorKind},
@@ -136,7 +139,13 @@ impl<T: SessionStore> SessionHandle<T> {
     ///
     /// # Errors
     ///
-    /// If the store cannot say so. The streams on this node have ended then, if it was found.
+    /// If the store cannot say so. If it was found, it has ended on this node, its server is told, and
+    /// the store is asked until it has forgotten it.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropped while it looks for the session, it has ended nothing; dropped later, the rest is done
+    /// nevertheless.
     pub async fn terminate(&self, tag: SessionTag) -> Result<bool, StoreError> {
         let mut from = 0;
         loop {
@@ -157,16 +166,21 @@ impl<T: SessionStore> SessionHandle<T> {
     }
 
     async fn end(&self, session: &SessionRecord, key: SessionKey) -> Result<bool, StoreError> {
+        let keep: &dyn Keep = &*self.shared;
+        if !self.shared.see_to_end(session) {
+            return Ok(false);
+        }
+        self.shared.tell(session);
+        let mut owed = Owed {
+            keep,
+            session: Some(session),
+        };
         let ended = self.shared.store.end(key, session.owner()).await;
-        session.end();
+        if is_settled(&ended) {
+            owed.session = None;
+        }
         match ended {
-            Ok(()) => {
-                self.shared.counters.count_ended();
-                if let Some(upstream) = session.upstream() {
-                    self.shared.hang_up(session, upstream.clone());
-                }
-                Ok(true)
-            }
+            Ok(()) => Ok(true),
             Err(error) if error.kind() == StoreErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
@@ -190,6 +204,21 @@ impl<T: SessionStore> SessionHandle<T> {
 
     fn is_of_realm(&self, key: &SessionKey) -> bool {
         key.realm() == self.shared.config.realm
+    }
+}
+
+/// What the store has to do for a session that has ended, until it has done it.
+struct Owed<'a> {
+    keep: &'a dyn Keep,
+    session: Option<&'a SessionRecord>,
+}
+
+impl Drop for Owed<'_> {
+    fn drop(&mut self) {
+        let Self { keep, session } = self;
+        if let Some(session) = session {
+            keep.forget_later(session);
+        }
     }
 }
 
@@ -274,7 +303,6 @@ impl Counters {
 
     pub(super) fn count_expired(&self) {
         self.expired.fetch_add(1, Relaxed);
-        self.count_ended();
     }
 
     pub(super) fn count_unknown(&self) {

@@ -1,12 +1,18 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
-use http::HeaderValue;
+use http::{HeaderValue, Uri};
 
-use super::{Session, chores::Chore, layer::Shared};
+use super::{
+    Session,
+    chores::{Duty, Favour},
+    farewell::Notice,
+    layer::Shared,
+};
 use crate::{
     protocol::ProtocolVersion,
     store::{SessionRecord, SessionStore, StoreError, StoreErrorKind},
@@ -21,43 +27,40 @@ pub(super) trait Keep: Send + Sync {
     /// Ends a session, which its server is told.
     fn end(&self, session: &SessionRecord);
 
+    /// Has the store forget a session that has ended.
+    fn forget_later(&self, session: &SessionRecord);
+
     /// Notes what server and client have agreed on.
     fn learn(&self, session: &SessionRecord, version: ProtocolVersion);
 
     /// Tells a server that nobody uses what it has given.
-    fn hang_up(&self, session: &SessionRecord, upstream: HeaderValue);
-
-    /// Takes note that a session is over for its server, and that the store has forgotten it, or not.
-    fn ended(&self, session: &SessionRecord, done: &Result<(), StoreError>);
+    fn return_to(&self, session: &SessionRecord, upstream: HeaderValue, path: Arc<Uri>);
 
     /// Sees something through that nobody waits for any more.
-    fn later(&self, rest: Pin<Box<dyn Future<Output = ()> + Send>>);
+    fn finish(&self, rest: Pin<Box<dyn Future<Output = ()> + Send>>);
 }
 
 impl<T: SessionStore> Keep for Shared<T> {
     fn abandon(&self, session: &SessionRecord) {
+        session.end();
         if !is_done(self.store.abandon(session)) {
-            self.chores.add(Chore::Abandon(session.clone()));
+            self.chores.add(Duty::Abandon(session.clone()));
         }
         // It may have been established after all. If not, its name may be another's.
-        if let Some(key) = session.key().filter(|_| session.is_established())
-            && !is_done(self.store.end(key, session.owner()))
-        {
-            self.chores.add(Chore::End(session.clone()));
+        if session.is_established() && session.settle_end() {
+            self.forget(session);
         }
-        session.end();
     }
 
     fn end(&self, session: &SessionRecord) {
-        let (Some(key), Some(upstream)) = (session.key(), session.upstream()) else {
-            return;
-        };
-        if !is_done(self.store.end(key, session.owner())) {
-            self.chores.add(Chore::End(session.clone()));
+        if self.see_to_end(session) {
+            self.forget(session);
+            self.tell(session);
         }
-        session.end();
-        self.counters.count_ended();
-        self.hang_up(session, upstream.clone());
+    }
+
+    fn forget_later(&self, session: &SessionRecord) {
+        self.chores.add(Duty::End(session.clone()));
     }
 
     fn learn(&self, session: &SessionRecord, version: ProtocolVersion) {
@@ -66,35 +69,55 @@ impl<T: SessionStore> Keep for Shared<T> {
             return;
         };
         if !is_done(self.store.learn(key, session.owner(), version)) {
-            self.chores.add(Chore::Learn(session.clone(), version));
+            self.chores.ask(Favour::Learn(session.clone(), version));
         }
     }
 
-    fn hang_up(&self, session: &SessionRecord, upstream: HeaderValue) {
-        let session = Session::new(session.clone());
-        self.chores.add(Chore::HangUp { session, upstream });
+    fn return_to(&self, session: &SessionRecord, upstream: HeaderValue, path: Arc<Uri>) {
+        self.chores.ask(Favour::Tell(Notice {
+            session: Session::new(session.clone()),
+            upstream,
+            path,
+        }));
     }
 
-    fn ended(&self, session: &SessionRecord, done: &Result<(), StoreError>) {
-        if !is_settled(done) {
-            self.chores.add(Chore::End(session.clone()));
-        }
-        session.end();
-        self.counters.count_ended();
-    }
-
-    fn later(&self, rest: Pin<Box<dyn Future<Output = ()> + Send>>) {
-        self.chores.add(Chore::Rest(rest));
+    fn finish(&self, rest: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        self.chores.ask(Favour::Finish(rest));
     }
 }
 
 impl<T: SessionStore> Shared<T> {
+    /// Ends a session for everybody on this node, whatever the store says. True for the first one who
+    /// does, who sees to the rest: whoever else finds it ended does nothing.
+    pub(super) fn see_to_end(&self, session: &SessionRecord) -> bool {
+        session.end();
+        let is_first = session.settle_end();
+        if is_first {
+            self.counters.count_ended();
+        }
+        is_first
+    }
+
+    fn forget(&self, session: &SessionRecord) {
+        if let Some(key) = session.key()
+            && !is_done(self.store.end(key, session.owner()))
+        {
+            self.forget_later(session);
+        }
+    }
+
+    /// Tells the server that a session is over.
+    pub(super) fn tell(&self, session: &SessionRecord) {
+        if let Some(notice) = Notice::new(session) {
+            self.chores.ask(Favour::Tell(notice));
+        }
+    }
+
     /// Takes note that the store has let a session expire.
     pub(super) fn expired(&self, session: &SessionRecord) {
-        session.end();
-        self.counters.count_expired();
-        if let Some(upstream) = session.upstream() {
-            self.hang_up(session, upstream.clone());
+        if self.see_to_end(session) {
+            self.counters.count_expired();
+            self.tell(session);
         }
     }
 }

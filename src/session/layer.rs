@@ -4,12 +4,13 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use sha2::{Digest, Sha256};
 use tower_layer::Layer;
 
-use super::{BindSession, SessionHandle, chores::Chores, handle::Counters, id};
+use super::{BindSession, SessionHandle, chores::Chores, farewell::Paths, handle::Counters, id};
 use crate::{
     auth::Principal,
     store::{MemorySessionStore, Owner, SessionStore},
@@ -32,6 +33,7 @@ pub(super) struct Shared<T> {
     gives_sessions: AtomicBool,
     pub(super) counters: Counters,
     pub(super) chores: Arc<Chores>,
+    pub(super) paths: Paths,
 }
 
 #[derive(Clone)]
@@ -39,12 +41,16 @@ pub(super) struct Config {
     pub(super) realm: u64,
     pub(super) allows_anonymous: bool,
     pub(super) passes_ids: bool,
+    pub(super) store_timeout: Duration,
     binding: Option<Binding>,
 }
 
 type Binding = Arc<dyn Fn(&Principal) -> Owner + Send + Sync>;
 
 impl<T: SessionStore> SessionLayer<T> {
+    /// How long a request waits for the store, unless told otherwise: 5 s.
+    pub const DEFAULT_STORE_TIMEOUT: Duration = Duration::from_secs(5);
+
     /// Keeps the sessions in `store`, apart from those of all other layers.
     pub fn new(store: T) -> Self {
         Self::with_config(
@@ -53,6 +59,7 @@ impl<T: SessionStore> SessionLayer<T> {
                 realm: random_realm(),
                 allows_anonymous: false,
                 passes_ids: false,
+                store_timeout: Self::DEFAULT_STORE_TIMEOUT,
                 binding: None,
             },
         )
@@ -66,6 +73,7 @@ impl<T: SessionStore> SessionLayer<T> {
                 gives_sessions: AtomicBool::new(false),
                 counters: Counters::default(),
                 chores: Arc::default(),
+                paths: Paths::default(),
             }),
         }
     }
@@ -110,6 +118,14 @@ impl<T: SessionStore> SessionLayer<T> {
     /// Then they have to be unguessable, and of no more than 256 characters.
     pub fn with_upstream_ids(self) -> Self {
         self.change(|config| config.passes_ids = true)
+    }
+
+    /// Has a request wait up to `time` for the store, before it is answered with 503 (SES-4, C33).
+    ///
+    /// What the store was asked to do is seen through afterwards. A session that its server has ended
+    /// is over, whatever the store does.
+    pub fn with_store_timeout(self, time: Duration) -> Self {
+        self.change(|config| config.store_timeout = time)
     }
 
     /// Looks at the layer's sessions, and ends them. Take it after the last setter.

@@ -65,13 +65,15 @@
 //! | with an id that is none, or two of them; `initialize` with an id | 400 | −32600 |
 //! | without an id, once the inner service has given one (SES-3) | 400 | −32600 |
 //! | a batch in a session of a revision without (AMB-21) | 400 | −32600 |
+//! | with the id of another one of the session whose response is still open (SE-7) | 400 | −32600 |
 //! | without a principal, unless [that is allowed](SessionLayer::allow_anonymous) | 500 | −32603 |
 //! | `initialize` of a principal who has too many sessions | 429 | −31429 |
-//! | `initialize` when there are too many in all; any when the store fails | 503 | −31503 |
+//! | `initialize` when there are too many in all; any when the store fails or takes too long (C33) | 503 | −31503 |
 //! | `initialize` that is answered with an id that is none, or another client's (SES-2, B11) | 502 | −31502 |
 //! | a body that nobody outside has read, of more than 4 MiB or later than 30 s | 413, 408 | −31413, −31408 |
 //!
-//! All of that is said before the inner service is asked, but for 502.
+//! All of that is said before the inner service is asked, but for 502, and for 503 where the store fails
+//! to note the session that the service has given.
 //!
 //! # The life of a session
 //!
@@ -82,7 +84,11 @@
 //! Then its event streams end, and whoever asked to be told by [`Session::on_end`] is told: a
 //! [`ReplayLayer`](crate::replay::ReplayLayer) inside forgets what they said (RPL-10). A server
 //! that does not know yet is sent a DELETE (SES-11): by one task per layer, on the runtime that the
-//! first session was opened on, a few at a time, and once.
+//! first request came on, a few at a time, and once. The same task has the store forget what has
+//! ended, until it has done so.
+//!
+//! The id of a request belongs to it until its response is over or dropped, on this node: a second one
+//! with that id would be answered in its place, or both would.
 //!
 //! Requests of 2026-07-28, which has no sessions, lose their `Mcp-Session-Id` and `Last-Event-ID` and
 //! pass (ERA-3). A server that gives no ids is left alone, and so is HTTP with SSE (2024-11-05), whose
@@ -97,7 +103,8 @@
 //!
 //! The sessions of a layer are of one server. Two servers need two layers; one layer may be on several
 //! routes to the same server. The DELETE at the end of an idle session goes to the service that the
-//! first session came through, and carries no principal: where each method of a route has a handler
+//! first request came through, at the path that the session was opened at. It carries no principal and
+//! is marked as a [`Farewell`]: policies inside let it pass. Where each method of a route has a handler
 //! of its own, wrap the whole route as one service.
 //!
 //! # Limits
@@ -112,6 +119,9 @@
 //! | an id that a server gives; 256 if it is passed on | 4 KiB | 502 |
 //! | what is read of the response to `initialize` | 64 KiB | nothing is learned from it |
 //! | servers that wait to be told of an end; at once; for each | 8,192; 16; 10 s | the oldest is not told |
+//! | the path of an `initialize` | 1,024 bytes | its server is not told of the end |
+//! | time that a request waits for the store | [5 s](SessionLayer::DEFAULT_STORE_TIMEOUT) | 503 |
+//! | pause before the store is asked again to forget a session | 1 s, doubled up to 64 s | it is asked again |
 //!
 //! # Cancellation
 //!
@@ -125,8 +135,8 @@
 //! session belongs to issuer and subject, not to a token, which may be refreshed; see
 //! [`SessionLayer::with_binding`] for more. Every request is checked, so a session that somebody else's
 //! token reaches for neither ends nor changes. **Without principals, possession of an id is all**
-//! (B13): that is for loopback. Attempts at another principal's session are logged, and counted by the
-//! store. No id is shown by `Debug`, or logged.
+//! (B13): that is for loopback. Attempts at another principal's session are counted by the store, and
+//! logged together. No id is shown by `Debug`, or logged.
 //!
 //! The layer checks who a session belongs to, not what they may do: authorization is per request (B07).
 
@@ -136,20 +146,23 @@ mod begin;
 mod body;
 mod chores;
 mod fact;
+mod farewell;
+mod flight;
 mod future;
 mod handle;
 mod id;
-mod janitor;
 mod keep;
 mod layer;
 mod learn;
 mod pending;
+mod reaper;
 mod reason;
 mod service;
 
 pub use self::{
     body::ResponseBody,
     fact::Session,
+    farewell::Farewell,
     future::ResponseFuture,
     handle::{
         InvalidSessionTag, SessionHandle, SessionInfo, SessionList, SessionStats, SessionTag,

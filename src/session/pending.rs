@@ -3,10 +3,15 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use super::{answer::Todo, keep::Keep};
-use crate::store::{SessionLease, StoreError};
+use crate::{
+    deadline::Deadline,
+    refusal::Recipient,
+    store::{SessionLease, StoreError, StoreErrorKind},
+};
 
 /// What the store says of a session, later.
 pub(super) type Wait = Pin<Box<dyn Future<Output = Result<SessionLease, StoreError>> + Send>>;
@@ -14,40 +19,82 @@ pub(super) type Wait = Pin<Box<dyn Future<Output = Result<SessionLease, StoreErr
 /// That the store has done something, later.
 pub(super) type Done = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
+/// How long a request waits for the store. Boxed, because with a store that answers at once no request
+/// has one.
+struct Patience {
+    deadline: Pin<Box<Deadline>>,
+    limit: Duration,
+}
+
+impl Patience {
+    fn new(limit: Duration) -> Self {
+        Self {
+            deadline: Box::pin(Deadline::new()),
+            limit,
+        }
+    }
+
+    /// The output of a future, or that it took too long. The future is asked first, so an answer that
+    /// is there counts.
+    fn poll<T>(
+        &mut self,
+        future: &mut Pin<Box<dyn Future<Output = T> + Send>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<T, StoreError>> {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        let elapsed = self.deadline.as_mut().poll(self.limit, cx);
+        elapsed.map(|()| {
+            let kind = StoreErrorKind::Unavailable;
+            Err(StoreError::new(kind, "the store takes too long"))
+        })
+    }
+}
+
 /// Waits for a session. One that nobody waits for any more is taken back, whenever it comes.
 pub(super) struct Asking {
     /// Taken when it is there.
     wait: Option<Wait>,
-    keep: Arc<dyn Keep>,
+    patience: Patience,
     /// Whether the session is being opened.
     opens: bool,
+    keep: Arc<dyn Keep>,
 }
 
 impl Asking {
-    pub(super) const fn new(wait: Wait, opens: bool, keep: Arc<dyn Keep>) -> Self {
+    pub(super) fn new(wait: Wait, opens: bool, limit: Duration, keep: Arc<dyn Keep>) -> Self {
         Self {
             wait: Some(wait),
-            keep,
+            patience: Patience::new(limit),
             opens,
+            keep,
         }
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<SessionLease, StoreError>> {
         let wait = self.wait.as_mut().expect("polled after completion");
-        let said = ready!(wait.as_mut().poll(cx));
-        self.wait = None;
-        Poll::Ready(said)
+        self.patience.poll(wait, cx).map(|said| {
+            let said = said?;
+            self.wait = None;
+            said
+        })
     }
 }
 
 impl Drop for Asking {
     fn drop(&mut self) {
-        let Self { wait, keep, opens } = self;
+        let Self {
+            wait,
+            patience: _,
+            opens,
+            keep,
+        } = self;
         let Some(wait) = wait.take().filter(|_| *opens) else {
             return;
         };
         let layer = Arc::downgrade(keep);
-        keep.later(Box::pin(async move {
+        keep.finish(Box::pin(async move {
             let opened = wait.await;
             if let (Ok(lease), Some(keep)) = (opened, layer.upgrade()) {
                 keep.abandon(&lease);
@@ -56,41 +103,67 @@ impl Drop for Asking {
     }
 }
 
-/// Waits for the store to do something. It is waited for to its end, also if nobody does any more.
+/// Waits for the store to do something. It is done to its end, also if nobody waits any more.
 pub(super) struct Storing {
     /// Taken when it is done.
     wait: Option<(Done, Todo)>,
+    patience: Patience,
     keep: Arc<dyn Keep>,
 }
 
+/// What has come of it.
+pub(super) enum Stored {
+    Done(Todo, Result<(), StoreError>),
+    /// It takes too long, and the response cannot be given without it.
+    Late(Recipient),
+}
+
 impl Storing {
-    pub(super) const fn new(wait: Done, todo: Todo, keep: Arc<dyn Keep>) -> Self {
+    pub(super) fn new(wait: Done, todo: Todo, limit: Duration, keep: Arc<dyn Keep>) -> Self {
         Self {
             wait: Some((wait, todo)),
+            patience: Patience::new(limit),
             keep,
         }
     }
 
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(Todo, Result<(), StoreError>)> {
-        let (wait, _) = self.wait.as_mut().expect("polled after completion");
-        let done = ready!(wait.as_mut().poll(cx));
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Stored> {
+        let (wait, todo) = self.wait.as_mut().expect("polled after completion");
+        let done = ready!(self.patience.poll(wait, cx));
+        if done.is_err()
+            && let Some(recipient) = todo.recipient()
+        {
+            // It goes on when this is dropped.
+            return Poll::Ready(Stored::Late(recipient.clone()));
+        }
         let (_, todo) = self.wait.take().expect("polled after completion");
-        Poll::Ready((todo, done))
+        Poll::Ready(Stored::Done(todo, done.and_then(|done| done)))
     }
 }
 
 impl Drop for Storing {
     fn drop(&mut self) {
-        let Self { wait, keep } = self;
-        let Some((wait, todo)) = wait.take() else {
-            return;
-        };
-        let layer = Arc::downgrade(keep);
-        keep.later(Box::pin(async move {
-            let done = wait.await;
-            if let Some(keep) = layer.upgrade() {
-                todo.give_up(&done, &*keep);
-            }
-        }));
+        let Self {
+            wait,
+            patience: _,
+            keep,
+        } = self;
+        match wait.take() {
+            // To be asked twice makes no difference to the store.
+            Some((
+                _,
+                Todo::End {
+                    flight,
+                    is_first: true,
+                    ..
+                },
+            )) => keep.forget_later(&flight),
+            Some((_, Todo::End { .. })) | None => {}
+            Some((wait, todo)) => keep.finish(Box::pin(async move {
+                let _ = wait.await;
+                // It takes the session back.
+                drop(todo);
+            })),
+        }
     }
 }

@@ -18,6 +18,8 @@ pub(super) enum Reason {
     Misplaced,
     /// A batch in a session without (AMB-21).
     Batch,
+    /// Another request of the session has the id (SE-7, A51).
+    Repeated,
     /// Whoever set this up wrong is told in the log, and the client nothing (B54).
     Unauthenticated,
     /// The principal has too many (B19).
@@ -33,7 +35,7 @@ impl Reason {
     pub(super) fn refusal(self) -> Refusal {
         let (status, code) = match self {
             Self::Unknown => (StatusCode::NOT_FOUND, code::SESSION_NOT_FOUND),
-            Self::Missing | Self::Malformed | Self::Misplaced | Self::Batch => {
+            Self::Missing | Self::Malformed | Self::Misplaced | Self::Batch | Self::Repeated => {
                 (StatusCode::BAD_REQUEST, code::INVALID_REQUEST)
             }
             Self::Unauthenticated => (StatusCode::INTERNAL_SERVER_ERROR, code::INTERNAL_ERROR),
@@ -47,6 +49,7 @@ impl Reason {
             Self::Malformed => "the session id is malformed",
             Self::Misplaced => "initialize opens a session and takes no session id",
             Self::Batch => "the revision of this session has no batches",
+            Self::Repeated => "a request with this id is still being answered",
             Self::Unauthenticated => "internal error",
             Self::OverQuota => "there are too many sessions of yours",
             Self::Unavailable => "sessions are not available just now",

@@ -20,12 +20,15 @@
 //! should have room for 100 of them and 4 MiB, and streams that have ended should be kept for a
 //! minute.
 //!
-//! A store of sessions is asked by `run_sessions`, which is there with the feature `session`.
+//! A store of sessions is asked by `run_sessions` and `run_expiry`, which are there with the feature
+//! `session`.
 //!
 //! Run it within a tokio runtime, with several threads if the store has threads of its own.
 
 mod appending;
 mod ending;
+#[cfg(feature = "session")]
+mod expiry;
 mod owning;
 mod purging;
 mod reading;
@@ -39,12 +42,12 @@ use std::{future::Future, time::Duration};
 
 use super::EventStore;
 
-#[cfg(feature = "session")]
-pub use self::session::run_sessions;
 pub use self::{
     appending::appends, ending::ends, owning::isolates, purging::purges, reading::reads,
     together::works_together, watching::watches,
 };
+#[cfg(feature = "session")]
+pub use self::{expiry::run_expiry, session::run_sessions};
 
 /// Everything that a store has to do.
 ///

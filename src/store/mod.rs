@@ -60,7 +60,7 @@
 //! | [`faulty::FaultyStore`] | in another store, late or not at all, for tests | `test-util` |
 //!
 //! Your own store is an [`EventStore`] that passes [`contract::run`], or a [`SessionStore`] that passes
-//! [`contract::run_sessions`].
+//! [`contract::run_sessions`] and [`contract::run_expiry`].
 //!
 //! # Limits in memory
 //!
@@ -101,9 +101,11 @@ mod session;
 #[cfg(feature = "replay")]
 pub use self::memory::{MemoryStats, MemoryStore, MemoryWatch, MemoryWriter};
 #[cfg(feature = "session")]
+pub(crate) use self::session::now;
+#[cfg(feature = "session")]
 pub use self::session::{
     Expired, HookKey, MemorySessionStats, MemorySessionStore, SessionKey, SessionLease,
-    SessionPage, SessionRecord, SessionStore,
+    SessionName, SessionPage, SessionRecord, SessionStore,
 };
 pub use self::{
     error::{StoreError, StoreErrorKind},

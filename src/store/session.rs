@@ -1,21 +1,22 @@
 use std::{fmt, future::Future, time::Duration};
 
-use http::HeaderValue;
-
 use super::{Owner, StoreError};
 use crate::protocol::ProtocolVersion;
 
+mod activity;
 mod encode;
 mod key;
 mod memory;
+mod name;
 mod record;
-mod signal;
 
+pub(crate) use self::record::now;
 pub use self::{
+    activity::HookKey,
     key::SessionKey,
     memory::{MemorySessionStats, MemorySessionStore},
+    name::SessionName,
     record::{SessionLease, SessionRecord},
-    signal::HookKey,
 };
 
 /// Keeps sessions, so that every request of one is found to be its owner's.
@@ -32,7 +33,8 @@ pub use self::{
 /// The futures are `Unpin`, as those of an [`EventStore`](super::EventStore). A future that is dropped
 /// half way may or may not have had its effect; nothing is left locked.
 ///
-/// Whether a store keeps this contract is for `store::contract::run_sessions` to check.
+/// Whether a store keeps this contract is for `run_sessions` and `run_expiry` in `store::contract` to
+/// check.
 pub trait SessionStore: Clone + fmt::Debug + Send + Sync + 'static {
     /// The future of [`open`](Self::open).
     type Open: Future<Output = Result<SessionLease, StoreError>> + Send + Unpin + 'static;
@@ -62,22 +64,14 @@ pub trait SessionStore: Clone + fmt::Debug + Send + Sync + 'static {
     /// `OverQuota` if `owner` has too many, `Unavailable` if all together have.
     fn open(&self, owner: Owner, streams: Owner) -> Self::Open;
 
-    /// Gives an open session its name: from now on it is loaded by `key`.
-    ///
-    /// `secret` is the part of its id that is compared; `upstream` is what its server calls it.
+    /// Gives an open session its name: from now on it is loaded by the key in it.
     ///
     /// # Errors
     ///
-    /// `Conflict` if a session of that key is there or was, or one of the same realm has the same
-    /// `upstream` (B11, B14); `NotFound` if it has ended meanwhile. It stays open then, to be
+    /// `Conflict` if a session of that key is there or was, or another one of the realm is called the
+    /// same by its server (B11, B14); `NotFound` if it has ended meanwhile. It stays open then, to be
     /// abandoned.
-    fn establish(
-        &self,
-        session: &SessionRecord,
-        key: SessionKey,
-        secret: [u8; 16],
-        upstream: HeaderValue,
-    ) -> Self::Establish;
+    fn establish(&self, session: &SessionRecord, name: SessionName) -> Self::Establish;
 
     /// Takes back a session that was opened and not established. Another one is left alone.
     ///
@@ -110,13 +104,17 @@ pub trait SessionStore: Clone + fmt::Debug + Send + Sync + 'static {
 
     /// Ends some of the sessions that nobody has used for long, and says when to ask again.
     ///
+    /// Those of `realm` are given to the caller, once: it tells their server, and only it knows which
+    /// one that is (B10, B16). Sessions of other realms may end meanwhile; they are kept for whoever
+    /// asks for those.
+    ///
     /// Each call does little, so that nobody has to wait for it (C60); `limit` is how many sessions
     /// it may end.
     ///
     /// # Errors
     ///
     /// If the store cannot tell.
-    fn expire(&self, limit: usize) -> Self::Expire;
+    fn expire(&self, realm: u64, limit: usize) -> Self::Expire;
 
     /// Up to `limit` sessions from a place in the list on: 0 is its beginning, [`SessionPage::next`]
     /// says how to go on.
@@ -138,7 +136,7 @@ pub struct Expired {
 }
 
 impl Expired {
-    /// Those sessions have ended; there is more to do in `again_in`.
+    /// Those sessions of the realm have ended; there is more to do in `again_in`.
     pub const fn new(sessions: Vec<SessionRecord>, again_in: Duration) -> Self {
         Self { sessions, again_in }
     }

@@ -137,7 +137,7 @@ impl Ask {
             );
         };
         let (parts, body) = request.into_parts();
-        let era = *parts.extensions.get::<Era>().expect("the era is told");
+        let era = Era::of(&parts.extensions).expect("the era is told");
         let message = parts.extensions.get::<Message>();
         assert_eq!(message.is_some(), is_post);
         let body = assert_ready!(spawn(body.collect()).poll()).expect("cannot fail");

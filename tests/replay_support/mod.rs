@@ -257,14 +257,16 @@ impl<B: Body<Data = Bytes, Error = BodyError>> Reader<B> {
 
 /// A tool call of the session `session`.
 pub(crate) fn call(session: &str, version: &str) -> Request<Full<Bytes>> {
-    post(
-        session,
-        version,
-        r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"x"}}"#,
-    )
+    call_with_id(session, version, 7)
 }
 
-pub(crate) fn post(session: &str, version: &str, body: &'static str) -> Request<Full<Bytes>> {
+pub(crate) fn call_with_id(session: &str, version: &str, id: u32) -> Request<Full<Bytes>> {
+    let body =
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"x"}}}}"#);
+    post(session, version, body)
+}
+
+pub(crate) fn post(session: &str, version: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
     let mut request = Request::post("/mcp")
         .header("content-type", "application/json")
         .header("accept", "application/json, text/event-stream");
@@ -274,7 +276,9 @@ pub(crate) fn post(session: &str, version: &str, body: &'static str) -> Request<
     if !version.is_empty() {
         request = request.header("mcp-protocol-version", version);
     }
-    request.body(Full::from(body)).expect("a valid request")
+    request
+        .body(Full::new(body.into()))
+        .expect("a valid request")
 }
 
 /// A GET of the session `session`, with a cursor or without.

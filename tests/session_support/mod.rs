@@ -7,7 +7,10 @@ use std::{
     collections::HashMap,
     convert::Infallible,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::{Context, Poll},
 };
 
@@ -20,7 +23,7 @@ use shadowcat::{
     session::{ResponseBody, Session, SessionLayer},
     store::{MemorySessionStore, SessionStore},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 pub(crate) const SESSION: &str = "mcp-session-id";
@@ -340,6 +343,51 @@ fn with_session(request: Request<Full<Bytes>>, session: &str) -> Request<Full<By
     request
         .with(SESSION, session)
         .with("mcp-protocol-version", V)
+}
+
+/// A server whose answers wait until they are let go.
+pub(crate) fn held() -> (
+    impl Service<Request<Full<Bytes>>, Response = Open, Error = Infallible, Future: Send> + Clone,
+    Arc<Semaphore>,
+    Arc<AtomicUsize>,
+) {
+    let gate = Arc::new(Semaphore::new(0));
+    let calls = Arc::<AtomicUsize>::default();
+    let (open, count) = (Arc::clone(&gate), Arc::clone(&calls));
+    let inner = service_fn(move |request: Request<Full<Bytes>>| {
+        let (open, count) = (Arc::clone(&open), Arc::clone(&count));
+        async move {
+            let is_stream = request.method() == "GET";
+            let is_new = !request.headers().contains_key(SESSION);
+            count.fetch_add(1, Relaxed);
+            open.acquire().await.expect("not closed").forget();
+            let mut response = Response::builder();
+            if is_new {
+                let count = count.load(Relaxed);
+                response = response.header(SESSION, format!("up-{count}"));
+            }
+            if is_stream {
+                response = response.header("content-type", "text/event-stream");
+            }
+            let body = text(if is_new {
+                agreed("2025-11-25")
+            } else {
+                "data: x\n\n".into()
+            });
+            Ok(response.body(body).expect("valid"))
+        }
+    });
+    let layer = SessionLayer::default().allow_anonymous();
+    (layer.layer(inner), gate, calls)
+}
+
+pub(crate) async fn opened<S>(service: &mut S, gate: &Semaphore) -> String
+where
+    S: Service<Request<Full<Bytes>>, Response = Open, Error = Infallible>,
+{
+    gate.add_permits(1);
+    let Ok(response) = service.call(post("", INITIALIZE)).await;
+    had(response).await.session()
 }
 
 /// Lets all tasks run until they wait.

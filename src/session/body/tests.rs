@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     jsonrpc::Handshake,
     mock_body::MockBody,
-    store::{MemorySessionStore, Owner, SessionKey, SessionRecord, SessionStore},
+    store::{MemorySessionStore, Owner, SessionKey, SessionName, SessionRecord, SessionStore},
 };
 
 type Polled = Poll<Option<Result<Frame<Bytes>, io::Error>>>;
@@ -24,10 +24,12 @@ fn body(inner: MockBody, is_stream: bool) -> (SessionRecord, ResponseBody<MockBo
     let lease = lease.into_inner().expect("room");
     let upstream = http::HeaderValue::from_static("up");
     let key = SessionKey::new(1, [1; 16]);
-    let named = store.establish(&lease, key, [2; 16], upstream).into_inner();
+    let named = store
+        .establish(&lease, SessionName::new(key, [2; 16], upstream))
+        .into_inner();
     named.expect("it is new");
     let session = lease.record().clone();
-    let body = ResponseBody::held(inner, lease, is_stream, None);
+    let body = ResponseBody::held(inner, Flight::alone(lease), is_stream, None);
     (session, body)
 }
 
@@ -80,6 +82,20 @@ fn empty_body_holds_nothing() {
     let (session, body) = body(MockBody::new().exact(), false);
     assert!(body.is_end_stream());
     assert_eq!(session.leases(), 0);
+}
+
+#[test]
+fn body_that_only_counts_lets_go_with_its_last_byte() {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-sum", http::HeaderValue::from_static("1"));
+    let inner = MockBody::new().data("a").trailers(trailers).exact();
+    let (session, mut body) = body(inner, false);
+    assert_eq!(session.leases(), 1);
+    expect_data(poll(&mut body), "a");
+    // Whoever has counted to the end may not ask again.
+    assert!(!body.is_end_stream());
+    assert_eq!(session.leases(), 0);
+    assert!(matches!(poll(&mut body), Poll::Ready(Some(Ok(frame))) if frame.is_trailers()));
 }
 
 #[test]
@@ -194,7 +210,7 @@ fn many_that_wait_and_go_leave_no_wakers_behind() {
         let lease = session.lease().expect("it is there");
         bodies.push(ResponseBody::held(
             MockBody::new().stall(),
-            lease,
+            Flight::alone(lease),
             true,
             None,
         ));
@@ -224,7 +240,7 @@ fn learner_reads_what_passes_and_its_end() {
     let (session, _) = body(MockBody::new(), false);
     let lease = session.lease().expect("it is there");
     let inner = MockBody::new().data(one).data(two);
-    let mut body = ResponseBody::held(inner, lease, false, Some(Box::new(learner)));
+    let mut body = ResponseBody::held(inner, Flight::alone(lease), false, Some(Box::new(learner)));
     expect_data(poll(&mut body), &agreed[..20]);
     assert!(told.lock().expect("not poisoned").is_none());
     // Before the frame is handed on.

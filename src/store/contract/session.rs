@@ -15,7 +15,7 @@ use super::{
 use crate::{
     protocol::ProtocolVersion,
     store::{
-        HookKey, Owner, SessionKey, SessionLease, SessionStore,
+        HookKey, Owner, SessionKey, SessionLease, SessionName, SessionStore,
         StoreErrorKind::{Conflict, NotFound},
     },
 };
@@ -41,34 +41,41 @@ pub async fn run_sessions<T: SessionStore>(mut make: impl FnMut() -> T) {
 }
 
 /// A session that is established, and how it is found.
-struct Given<T> {
+pub(super) struct Given<T> {
     store: T,
-    key: SessionKey,
+    pub(super) key: SessionKey,
     owner: Owner,
-    lease: SessionLease,
+    pub(super) lease: SessionLease,
     upstream: HeaderValue,
 }
 
 const SECRET: [u8; 16] = [3; 16];
 
-fn fresh(realm: u64) -> SessionKey {
+pub(super) fn fresh(realm: u64) -> SessionKey {
     SessionKey::new(realm, *fresh_key().as_bytes())
 }
 
-fn fresh_upstream() -> HeaderValue {
+pub(super) fn fresh_upstream() -> HeaderValue {
     let text = format!("up-{:032x}", u128::from_le_bytes(*fresh_key().as_bytes()));
     HeaderValue::try_from(text).expect("visible ASCII")
 }
 
 impl<T: SessionStore> Given<T> {
-    async fn new(store: &T, owner: Owner) -> Self {
+    pub(super) async fn new(store: &T, owner: Owner) -> Self {
         Self::named(store, owner, fresh(7), fresh_upstream()).await
     }
 
-    async fn named(store: &T, owner: Owner, key: SessionKey, upstream: HeaderValue) -> Self {
+    pub(super) async fn named(
+        store: &T,
+        owner: Owner,
+        key: SessionKey,
+        upstream: HeaderValue,
+    ) -> Self {
         let lease = store.open(owner, fresh_owner()).await;
         let lease = lease.expect("there should be room for a session");
-        let named = store.establish(&lease, key, SECRET, upstream.clone()).await;
+        let named = store
+            .establish(&lease, SessionName::new(key, SECRET, upstream.clone()))
+            .await;
         named.expect("a session of a new name should be established");
         Self {
             store: store.clone(),
@@ -79,7 +86,7 @@ impl<T: SessionStore> Given<T> {
         }
     }
 
-    async fn load(&self) -> SessionLease {
+    pub(super) async fn load(&self) -> SessionLease {
         let loaded = self.store.load(self.key, self.owner).await;
         loaded.expect("the owner should find the session")
     }
@@ -100,7 +107,9 @@ async fn live<T: SessionStore>(store: T) {
         let (key, upstream) = (fresh(1), fresh_upstream());
         let loaded = store.load(key, owner).await;
         assert_kind(loaded, NotFound, "to load what has no name yet");
-        let named = store.establish(&lease, key, SECRET, upstream.clone()).await;
+        let named = store
+            .establish(&lease, SessionName::new(key, SECRET, upstream.clone()))
+            .await;
         named.expect("it should be established");
 
         let loaded = store.load(key, owner).await.expect("it should be found");
@@ -164,7 +173,9 @@ async fn b11_names_are_unique<T: SessionStore>(store: T) {
             (fresh(7), given.upstream.clone()),
         ] {
             let lease = store.open(owner, fresh_owner()).await.expect("room");
-            let named = store.establish(&lease, key, SECRET, upstream).await;
+            let named = store
+                .establish(&lease, SessionName::new(key, SECRET, upstream))
+                .await;
             assert_kind(named, Conflict, "to take a name that is another's");
             store.abandon(&lease).await.expect("it can be abandoned");
         }
@@ -178,7 +189,10 @@ async fn b11_names_are_unique<T: SessionStore>(store: T) {
     let ended = store.end(given.key, owner).await;
     ended.expect("the owner should end it");
     let lease = store.open(owner, fresh_owner()).await.expect("room");
-    let named = store.establish(&lease, given.key, SECRET, fresh_upstream());
+    let named = store.establish(
+        &lease,
+        SessionName::new(given.key, SECRET, fresh_upstream()),
+    );
     assert_kind(named.await, Conflict, "to take the name of what has ended");
     store.abandon(&lease).await.expect("it can be abandoned");
     let again = Given::named(&store, owner, fresh(7), upstream).await;
@@ -247,7 +261,7 @@ async fn are_listed<T: SessionStore>(store: T) {
         assert!(all.iter().all(|one| seen.contains(&one.key)));
         assert!(!seen.contains(&ended.key), "what has ended is not there");
     }
-    let expired = store.expire(1000).await.expect("it should be told");
+    let expired = store.expire(7, 1000).await.expect("it should be told");
     let expired = expired.into_sessions();
     let is_here = |one: &Given<T>| expired.iter().any(|gone| gone.is_same(&one.lease));
     assert!(!all.iter().any(is_here), "what is leased does not expire");
@@ -257,7 +271,7 @@ async fn a_dropped_future_leaves_nothing_locked<T: SessionStore>(store: T, polls
     let owner = fresh_owner();
     give_up(store.open(owner, fresh_owner()), polls).await;
     let lease = store.open(owner, fresh_owner()).await.expect("room");
-    let named = store.establish(&lease, fresh(7), SECRET, fresh_upstream());
+    let named = store.establish(&lease, SessionName::new(fresh(7), SECRET, fresh_upstream()));
     give_up(named, polls).await;
     store.abandon(&lease).await.expect("it can be abandoned");
 
@@ -265,7 +279,7 @@ async fn a_dropped_future_leaves_nothing_locked<T: SessionStore>(store: T, polls
     let (key, version) = (given.key, ProtocolVersion::V2025_11_25);
     give_up(store.load(key, owner), polls).await;
     give_up(store.learn(key, owner, version), polls).await;
-    give_up(store.expire(10), polls).await;
+    give_up(store.expire(7, 10), polls).await;
     give_up(store.list(0, 10), polls).await;
     given.load().await;
     give_up(store.end(key, owner), polls).await;

@@ -1,6 +1,6 @@
 use std::{
     collections::VecDeque,
-    future::{Future, poll_fn},
+    future::{Future, pending, poll_fn},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
 };
@@ -18,7 +18,13 @@ pub struct Faults {
 struct Script {
     pause: u32,
     is_down: bool,
-    failures: VecDeque<(Operation, Moment)>,
+    failures: VecDeque<(Operation, Fault)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Fail(Moment),
+    Hang(Moment),
 }
 
 /// What a store is asked to do.
@@ -55,7 +61,7 @@ pub enum Operation {
     ListSessions,
 }
 
-/// When an operation fails: the caller cannot tell.
+/// When an operation fails, or hangs: the caller cannot tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Moment {
     /// It has no effect.
@@ -73,7 +79,14 @@ impl Faults {
 
     /// Fails the next such operation with `Unavailable`; called again, also the one after that.
     pub fn fail_next(&self, operation: Operation, moment: Moment) {
-        self.lock().failures.push_back((operation, moment));
+        let fault = Fault::Fail(moment);
+        self.lock().failures.push_back((operation, fault));
+    }
+
+    /// Never answers the next such operation. Like a failure, it comes in its turn.
+    pub fn hang_next(&self, operation: Operation, moment: Moment) {
+        let fault = Fault::Hang(moment);
+        self.lock().failures.push_back((operation, fault));
     }
 
     /// Fails all operations that start until the store is up again, before they have any effect.
@@ -90,18 +103,21 @@ impl Faults {
     where
         F: Future<Output = Result<T, StoreError>> + Send,
     {
-        let (polls, moment) = self.lock().next(operation);
+        let (polls, fault) = self.lock().next(operation);
         Box::pin(async move {
             pause(polls).await;
-            if moment == Some(Moment::Before) {
-                return Err(failure());
+            match fault {
+                Some(Fault::Fail(Moment::Before)) => return Err(failure()),
+                Some(Fault::Hang(Moment::Before)) => pending().await,
+                _ => {}
             }
             let result = start().await;
             pause(polls).await;
-            if moment == Some(Moment::After) {
-                return Err(failure());
+            match fault {
+                Some(Fault::Fail(Moment::After)) => Err(failure()),
+                Some(Fault::Hang(Moment::After)) => pending().await,
+                _ => result,
             }
-            result
         })
     }
 
@@ -112,16 +128,16 @@ impl Faults {
 }
 
 impl Script {
-    fn next(&mut self, operation: Operation) -> (u32, Option<Moment>) {
-        let moment = if self.is_down {
-            Some(Moment::Before)
+    fn next(&mut self, operation: Operation) -> (u32, Option<Fault>) {
+        let fault = if self.is_down {
+            Some(Fault::Fail(Moment::Before))
         } else {
             let mut failures = self.failures.iter();
             let at = failures.position(|(of, _)| *of == operation);
             at.and_then(|at| self.failures.remove(at))
-                .map(|(_, moment)| moment)
+                .map(|(_, fault)| fault)
         };
-        (self.pause, moment)
+        (self.pause, fault)
     }
 }
 

@@ -1,9 +1,10 @@
-use http::HeaderValue;
-
 use super::{FaultyFuture, FaultyStore, Operation};
 use crate::{
     protocol::ProtocolVersion,
-    store::{Expired, Owner, SessionKey, SessionLease, SessionPage, SessionRecord, SessionStore},
+    store::{
+        Expired, Owner, SessionKey, SessionLease, SessionName, SessionPage, SessionRecord,
+        SessionStore,
+    },
 };
 
 impl<T: SessionStore> SessionStore for FaultyStore<T> {
@@ -22,16 +23,10 @@ impl<T: SessionStore> SessionStore for FaultyStore<T> {
             .apply(Operation::OpenSession, move || inner.open(owner, streams))
     }
 
-    fn establish(
-        &self,
-        session: &SessionRecord,
-        key: SessionKey,
-        secret: [u8; 16],
-        upstream: HeaderValue,
-    ) -> Self::Establish {
+    fn establish(&self, session: &SessionRecord, name: SessionName) -> Self::Establish {
         let (inner, session) = (self.inner.clone(), session.clone());
         self.faults.apply(Operation::EstablishSession, move || {
-            inner.establish(&session, key, secret, upstream)
+            inner.establish(&session, name)
         })
     }
 
@@ -60,10 +55,11 @@ impl<T: SessionStore> SessionStore for FaultyStore<T> {
             .apply(Operation::EndSession, move || inner.end(key, owner))
     }
 
-    fn expire(&self, limit: usize) -> Self::Expire {
+    fn expire(&self, realm: u64, limit: usize) -> Self::Expire {
         let inner = self.inner.clone();
-        self.faults
-            .apply(Operation::ExpireSessions, move || inner.expire(limit))
+        self.faults.apply(Operation::ExpireSessions, move || {
+            inner.expire(realm, limit)
+        })
     }
 
     fn list(&self, from: u64, limit: usize) -> Self::List {

@@ -11,10 +11,10 @@ use std::{
     time::Duration,
 };
 
-use http::HeaderValue;
-
 use self::shared::{Limits, Shared};
-use super::{Expired, SessionKey, SessionLease, SessionPage, SessionRecord, SessionStore};
+use super::{
+    Expired, SessionKey, SessionLease, SessionName, SessionPage, SessionRecord, SessionStore,
+};
 use crate::{
     protocol::ProtocolVersion,
     store::{Owner, StoreError},
@@ -41,6 +41,8 @@ pub struct MemorySessionStats {
     pub tombstones: usize,
     /// Sessions that expired.
     pub expired_total: u64,
+    /// Of these, sessions that no layer of their realm asked for in time: their servers were not told.
+    pub unclaimed_total: u64,
     /// How often a session was asked for by somebody else than its owner (AMB-8).
     pub foreign_total: u64,
 }
@@ -139,14 +141,8 @@ impl SessionStore for MemorySessionStore {
         ready(self.shared.open(owner, streams).map_err(Into::into))
     }
 
-    fn establish(
-        &self,
-        session: &SessionRecord,
-        key: SessionKey,
-        secret: [u8; 16],
-        upstream: HeaderValue,
-    ) -> Self::Establish {
-        let established = self.shared.establish(session, key, secret, upstream);
+    fn establish(&self, session: &SessionRecord, name: SessionName) -> Self::Establish {
+        let established = self.shared.establish(session, name);
         ready(established.map_err(Into::into))
     }
 
@@ -175,8 +171,8 @@ impl SessionStore for MemorySessionStore {
         ready(self.shared.end(key, owner).map_err(Into::into))
     }
 
-    fn expire(&self, limit: usize) -> Self::Expire {
-        ready(Ok(self.shared.expire(limit)))
+    fn expire(&self, realm: u64, limit: usize) -> Self::Expire {
+        ready(Ok(self.shared.expire(realm, limit)))
     }
 
     fn list(&self, from: u64, limit: usize) -> Self::List {

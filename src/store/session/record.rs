@@ -1,10 +1,11 @@
 use std::{
     fmt,
+    num::NonZeroU64,
     ops::Deref,
     sync::{
         Arc, OnceLock,
         atomic::{
-            AtomicI64, AtomicU8, AtomicU32,
+            AtomicI64, AtomicU32,
             Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
@@ -12,13 +13,14 @@ use std::{
     time::Duration,
 };
 
-use http::HeaderValue;
+use http::{HeaderValue, Uri};
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 
 use super::{
+    activity::{Activity, HookKey},
     key::SessionKey,
-    signal::{HookKey, Signal},
+    name::SessionName,
 };
 use crate::{protocol::ProtocolVersion, store::Owner};
 
@@ -34,25 +36,16 @@ pub struct SessionRecord {
 // waiting for memory.
 #[repr(C)]
 struct Inner {
-    /// Flags, and how many leases there are.
+    /// Flags, the version, and how many leases there are.
     state: AtomicU32,
     /// For the store.
     place: AtomicU32,
     /// When it was used last.
     used: AtomicI64,
     owner: Owner,
-    name: OnceLock<Name>,
-    version: AtomicU8,
-    signal: Signal,
+    name: OnceLock<SessionName>,
+    activity: Activity,
     streams: Owner,
-}
-
-/// How a session is found.
-#[repr(C)]
-struct Name {
-    key: SessionKey,
-    secret: [u8; 16],
-    upstream: HeaderValue,
 }
 
 /// No place in a store, yet or ever.
@@ -62,7 +55,12 @@ const NEVER: u32 = u32::MAX - 1;
 const ENDED: u32 = 1 << 31;
 const ESTABLISHED: u32 = 1 << 30;
 const ENDING: u32 = 1 << 29;
-const LEASES: u32 = ENDING - 1;
+const SETTLED: u32 = 1 << 28;
+/// One of the versions, counted from 1 on; 0 is none.
+const VERSION: u32 = 0b111 << VERSION_AT;
+const VERSION_AT: u32 = 25;
+/// Each has a request or a response body, of which there are no 2²⁵.
+const LEASES: u32 = (1 << VERSION_AT) - 1;
 
 impl SessionRecord {
     /// A session that is open and has no name yet.
@@ -76,20 +74,14 @@ impl SessionRecord {
                 used: AtomicI64::new(now()),
                 state: AtomicU32::new(0),
                 place: AtomicU32::new(NOWHERE),
-                version: AtomicU8::new(0),
-                signal: Signal::default(),
+                activity: Activity::default(),
             }),
         }
     }
 
     /// Names the session, once; [`establish`](Self::establish) has to follow. False if it has a name.
     #[must_use = "tells whether it is the name"]
-    pub fn set_name(&self, key: SessionKey, secret: [u8; 16], upstream: HeaderValue) -> bool {
-        let name = Name {
-            key,
-            secret,
-            upstream,
-        };
+    pub fn set_name(&self, name: SessionName) -> bool {
         self.inner.name.set(name).is_ok()
     }
 
@@ -115,35 +107,43 @@ impl SessionRecord {
     /// Where it is found, once it is established.
     #[must_use]
     pub fn key(&self) -> Option<SessionKey> {
-        self.inner.name.get().map(|name| name.key)
+        self.name().map(|name| *name.key())
     }
 
     /// What its server calls it, once it is established.
     #[must_use]
     pub fn upstream(&self) -> Option<&HeaderValue> {
-        self.inner.name.get().map(|name| &name.upstream)
+        self.name().map(SessionName::upstream)
+    }
+
+    /// Where its server is asked about it, if it is established and that is known.
+    #[must_use]
+    pub fn path(&self) -> Option<&Arc<Uri>> {
+        self.name()?.path()
     }
 
     /// Whether `secret` is the second part of its id. The time does not depend on how much is right.
     #[must_use]
     pub fn verify(&self, secret: &[u8; 16]) -> bool {
-        let name = self.inner.name.get();
-        name.is_some_and(|name| name.secret.ct_eq(secret).into())
+        self.name()
+            .is_some_and(|name| name.secret().ct_eq(secret).into())
     }
 
     /// What client and server have agreed on, as far as that is known.
     #[must_use]
     pub fn version(&self) -> Option<ProtocolVersion> {
-        let nth = usize::from(self.inner.version.load(Relaxed)).checked_sub(1)?;
-        ProtocolVersion::ALL.get(nth).copied()
+        let state = self.inner.state.load(Relaxed);
+        let nth = ((state & VERSION) >> VERSION_AT).checked_sub(1)?;
+        ProtocolVersion::ALL.get(nth as usize).copied()
     }
 
     /// Notes what client and server have agreed on.
     pub fn set_version(&self, version: ProtocolVersion) {
         let nth = ProtocolVersion::ALL.iter().position(|one| *one == version);
         // There are five.
-        let nth = nth.map_or(0, |nth| nth as u8 + 1);
-        self.inner.version.store(nth, Relaxed);
+        let nth = nth.map_or(0, |nth| nth as u32 + 1) << VERSION_AT;
+        let set = |state| Some(state & !VERSION | nth & VERSION);
+        let _ = self.inner.state.fetch_update(AcqRel, Acquire, set);
     }
 
     /// Whether it has been established, and may have ended since.
@@ -206,7 +206,7 @@ impl SessionRecord {
     /// Ends it for everybody on this node, who is told, once: streams end, hooks are called.
     pub fn end(&self) {
         if self.inner.state.fetch_or(ENDED, AcqRel) & ENDED == 0 {
-            self.inner.signal.send();
+            self.inner.activity.send();
         }
     }
 
@@ -223,13 +223,13 @@ impl SessionRecord {
     }
 
     pub(super) fn tell_end(&self) {
-        self.inner.signal.send();
+        self.inner.activity.send();
     }
 
     /// Calls `hook` when it ends, or now if it has ended. Another hook of that key is kept instead, if
     /// there is one.
     pub fn on_end(&self, key: HookKey, hook: impl FnOnce() + Send + 'static) {
-        let late = self.inner.signal.add(key, hook, || self.is_ended());
+        let late = self.inner.activity.add(key, hook, || self.is_ended());
         if let Some(hook) = late {
             hook();
         }
@@ -237,22 +237,32 @@ impl SessionRecord {
 
     /// Has `waker` woken when it ends. False if it has ended.
     pub(crate) fn register(&self, ticket: &mut Option<u32>, waker: &Waker) -> bool {
-        if self.is_ended() {
-            return false;
-        }
-        self.inner.signal.register(ticket, waker);
-        // It may have ended between the two.
-        !self.is_ended()
+        let is_over = || self.is_ended();
+        self.inner.activity.register(ticket, waker, is_over)
     }
 
     pub(crate) fn deregister(&self, ticket: u32) {
-        self.inner.signal.deregister(ticket);
+        self.inner.activity.deregister(ticket);
+    }
+
+    /// Claims ids of requests, all or none; see [`release_ids`](Self::release_ids).
+    pub(crate) fn claim_ids(&self, ids: &[NonZeroU64]) -> bool {
+        self.inner.activity.claim(ids)
+    }
+
+    pub(crate) fn release_ids(&self, ids: &[NonZeroU64]) {
+        self.inner.activity.release(ids);
     }
 
     /// Claims to be the one who asks the server to end it; [`release_end`](Self::release_end) takes
     /// that back.
     pub(crate) fn claim_end(&self) -> bool {
         self.inner.state.fetch_or(ENDING, AcqRel) & ENDING == 0
+    }
+
+    /// Claims to be the one who sees to what follows from its end. Nobody takes that back.
+    pub(crate) fn settle_end(&self) -> bool {
+        self.inner.state.fetch_or(SETTLED, AcqRel) & SETTLED == 0
     }
 
     pub(crate) fn release_end(&self) {
@@ -265,13 +275,15 @@ impl SessionRecord {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
+    /// What it is called, once it is established.
     #[inline]
-    pub(super) fn key_ref(&self) -> Option<&SessionKey> {
-        self.inner.name.get().map(|name| &name.key)
+    pub(super) fn name(&self) -> Option<&SessionName> {
+        self.inner.name.get()
     }
 
-    pub(super) fn secret(&self) -> Option<&[u8; 16]> {
-        self.inner.name.get().map(|name| &name.secret)
+    #[inline]
+    pub(super) fn key_ref(&self) -> Option<&SessionKey> {
+        self.name().map(SessionName::key)
     }
 
     /// Whether it was not used since `before`, as [`now`] counts.
@@ -299,7 +311,7 @@ impl SessionRecord {
 }
 
 /// Nanoseconds of the clock of the runtime, from some moment on; before that moment it is negative.
-pub(super) fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     static EPOCH: OnceLock<Instant> = OnceLock::new();
     let now = Instant::now();
     let epoch = *EPOCH.get_or_init(|| now);
@@ -353,3 +365,6 @@ impl Drop for SessionLease {
         record.inner.state.fetch_sub(1, Release);
     }
 }
+
+#[cfg(test)]
+mod tests;

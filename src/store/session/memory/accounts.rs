@@ -7,7 +7,17 @@ use crate::store::Owner;
 
 /// How many sessions each owner has.
 pub(super) struct Accounts {
-    parts: Box<[Mutex<HashMap<Owner, u32>>]>,
+    parts: Box<[Mutex<HashMap<Account, u32>>]>,
+}
+
+/// Half of an owner, who is a digest: enough to tell one from another, and with many owners half of
+/// the memory.
+type Account = [u8; 16];
+
+fn account(owner: &Owner) -> Account {
+    let mut half = [0; 16];
+    half.copy_from_slice(&owner.as_bytes()[..16]);
+    half
 }
 
 /// A power of two.
@@ -26,12 +36,12 @@ impl Accounts {
             return true;
         }
         let mut part = self.part(&owner);
-        let count = part.entry(owner).or_default();
+        let count = part.entry(account(&owner)).or_default();
         let is_added = (*count as usize) < max;
         if is_added {
             *count += 1;
         } else if *count == 0 {
-            part.remove(&owner);
+            part.remove(&account(&owner));
         }
         is_added
     }
@@ -42,7 +52,7 @@ impl Accounts {
             return;
         }
         let mut part = self.part(&owner);
-        if let Entry::Occupied(mut count) = part.entry(owner) {
+        if let Entry::Occupied(mut count) = part.entry(account(&owner)) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
                 count.remove();
@@ -53,7 +63,7 @@ impl Accounts {
         }
     }
 
-    fn part(&self, owner: &Owner) -> MutexGuard<'_, HashMap<Owner, u32>> {
+    fn part(&self, owner: &Owner) -> MutexGuard<'_, HashMap<Account, u32>> {
         // A digest: any byte of it will do.
         let part = &self.parts[usize::from(owner.as_bytes()[0]) % PARTS];
         // Nothing in here can panic half way.

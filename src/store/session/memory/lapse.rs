@@ -1,11 +1,11 @@
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{MutexGuard, PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
 use super::{
-    super::{Expired, SessionRecord, record::now},
+    super::{Expired, SessionKey, SessionRecord, record::now},
     shared::{SHARDS, Shared},
 };
 
@@ -17,8 +17,7 @@ pub(super) struct Hand {
     starts_at: Option<i64>,
     /// When somebody who needs room may look for it again.
     room_at: i64,
-    /// Found meanwhile, by who needed the room.
-    found: VecDeque<SessionRecord>,
+    found: Found,
 }
 
 impl Default for Hand {
@@ -28,8 +27,54 @@ impl Default for Hand {
             place: 0,
             starts_at: None,
             room_at: i64::MIN,
-            found: VecDeque::new(),
+            found: Found::default(),
         }
+    }
+}
+
+/// What has expired and waits for somebody of its realm to ask for it: it was found by those of
+/// another, or by who needed the room.
+#[derive(Default)]
+struct Found {
+    by_realm: HashMap<u64, VecDeque<SessionRecord>>,
+    len: usize,
+}
+
+impl Found {
+    /// What is not asked for is forgotten beyond that.
+    const MAX: usize = 4_096;
+
+    /// True if another one had to go: the oldest of the realm that has most, which may be one that
+    /// nobody asks for any more.
+    fn add(&mut self, session: SessionRecord) -> bool {
+        let Some(realm) = session.key_ref().map(SessionKey::realm) else {
+            return false;
+        };
+        self.by_realm.entry(realm).or_default().push_back(session);
+        self.len += 1;
+        if self.len <= Self::MAX {
+            return false;
+        }
+        let most = self.by_realm.values_mut().max_by_key(|one| one.len());
+        let is_gone = most.and_then(VecDeque::pop_front).is_some();
+        self.len -= usize::from(is_gone);
+        is_gone
+    }
+
+    fn take(&mut self, realm: u64, limit: usize) -> Vec<SessionRecord> {
+        let Some(found) = self.by_realm.get_mut(&realm) else {
+            return Vec::new();
+        };
+        let taken: Vec<_> = found.drain(..limit.min(found.len())).collect();
+        if found.is_empty() {
+            self.by_realm.remove(&realm);
+        }
+        self.len -= taken.len();
+        taken
+    }
+
+    fn has(&self, realm: u64) -> bool {
+        self.by_realm.contains_key(&realm)
     }
 }
 
@@ -46,8 +91,6 @@ const STEP: usize = 64;
 const LOOKS: usize = 1_024;
 /// Pause between two looks for room, in nanoseconds: whoever is refused may ask again at once.
 const ROOM_EVERY: i64 = 10_000_000;
-/// What is found and not asked for is forgotten beyond that.
-const MAX_FOUND: usize = 4_096;
 
 /// How idle sessions end.
 ///
@@ -59,37 +102,41 @@ impl Shared {
         self.hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn expire(&self, limit: usize) -> Expired {
+    pub(super) fn expire(&self, realm: u64, limit: usize) -> Expired {
         let Some(every) = self.every() else {
             return Expired::new(Vec::new(), Duration::MAX);
         };
-        let mut sessions = Vec::new();
-        let again_in = {
+        let (mut ended, mut unclaimed) = (Vec::new(), 0);
+        let (sessions, again_in) = {
             let mut hand = self.hand();
-            let found = limit.min(hand.found.len());
-            sessions.extend(hand.found.drain(..found));
+            let mut sessions = hand.found.take(realm, limit);
             let wait = hand.starts_at.map_or(0, |at| at - now());
-            match u64::try_from(wait) {
-                _ if !hand.found.is_empty() => Duration::ZERO,
+            let again_in = match u64::try_from(wait) {
                 Ok(wait @ 1..) => Duration::from_nanos(wait),
-                _ if self.walk(&mut hand, limit - sessions.len(), &mut sessions) => {
+                _ if self.walk(&mut hand, limit - sessions.len(), &mut ended) => {
                     let nanos = i64::try_from(every.as_nanos()).unwrap_or(i64::MAX);
                     hand.starts_at = Some(now().saturating_add(nanos));
                     every
                 }
                 _ => Duration::ZERO,
+            };
+            for session in &ended {
+                if session.key_ref().is_some_and(|key| key.realm() == realm) {
+                    sessions.push(session.clone());
+                } else {
+                    unclaimed += u64::from(hand.found.add(session.clone()));
+                }
             }
+            let has_more = hand.found.has(realm);
+            (sessions, if has_more { Duration::ZERO } else { again_in })
         };
-        // Told after all is unlocked.
-        for session in &sessions {
-            session.tell_end();
-        }
+        self.tell(&ended, unclaimed);
         Expired::new(sessions, again_in)
     }
 
     /// Ends what has expired, as far as a short look goes.
     pub(super) fn make_room(&self) {
-        let mut sessions = Vec::new();
+        let (mut ended, mut unclaimed) = (Vec::new(), 0);
         {
             let mut hand = self.hand();
             let now = now();
@@ -97,12 +144,22 @@ impl Shared {
                 return;
             }
             hand.room_at = now + ROOM_EVERY;
-            self.walk(&mut hand, LOOKS, &mut sessions);
-            let room = MAX_FOUND.saturating_sub(hand.found.len());
-            hand.found.extend(sessions.iter().take(room).cloned());
+            self.walk(&mut hand, LOOKS, &mut ended);
+            for session in &ended {
+                unclaimed += u64::from(hand.found.add(session.clone()));
+            }
         }
-        for session in &sessions {
+        self.tell(&ended, unclaimed);
+    }
+
+    /// Tells of what has ended, after all is unlocked.
+    fn tell(&self, ended: &[SessionRecord], unclaimed: u64) {
+        for session in ended {
             session.tell_end();
+        }
+        if unclaimed > 0 {
+            self.unclaimed.fetch_add(unclaimed, Relaxed);
+            tracing::warn!(unclaimed, "sessions have expired and nobody asks which");
         }
     }
 
@@ -113,7 +170,7 @@ impl Shared {
 
     /// Goes on, and says whether all have been looked at.
     fn walk(&self, hand: &mut Hand, limit: usize, sessions: &mut Vec<SessionRecord>) -> bool {
-        let before = self.idle_before();
+        let before = self.idle_before(now());
         let full = sessions.len() + limit;
         let mut looks = LOOKS;
         let mut idle = Vec::new();

@@ -6,6 +6,30 @@ use std::{
 
 use super::super::{SessionKey, SessionRecord};
 
+/// Keys of those that have ended.
+#[derive(Default)]
+struct Tombstones {
+    all: HashSet<SessionKey, BuildHasherDefault<Random>>,
+    /// Oldest first.
+    in_order: VecDeque<SessionKey>,
+}
+
+impl Tombstones {
+    fn add(&mut self, key: SessionKey, max: usize) {
+        if max == 0 {
+            return;
+        }
+        if self.in_order.len() >= max
+            && let Some(oldest) = self.in_order.pop_front()
+        {
+            self.all.remove(&oldest);
+        }
+        // Nobody has had it before.
+        self.all.insert(key);
+        self.in_order.push_back(key);
+    }
+}
+
 /// One part of the sessions: those whose keys begin alike.
 #[derive(Default)]
 pub(super) struct Shard {
@@ -13,8 +37,7 @@ pub(super) struct Shard {
     /// The same ones at places that do not move, for whoever goes through them in steps.
     places: Vec<Option<SessionRecord>>,
     free: Vec<u32>,
-    /// Keys of those that have ended, oldest first.
-    tombstones: VecDeque<SessionKey>,
+    tombstones: Tombstones,
 }
 
 impl Shard {
@@ -25,7 +48,7 @@ impl Shard {
 
     /// Whether a session of that key is there, or was.
     pub(super) fn knows(&self, key: &SessionKey) -> bool {
-        self.by_key.contains(key) || self.tombstones.contains(key)
+        self.by_key.contains(key) || self.tombstones.all.contains(key)
     }
 
     pub(super) fn insert(&mut self, session: &SessionRecord) {
@@ -53,12 +76,7 @@ impl Shard {
             (self.places, self.free) = (Vec::new(), Vec::new());
             self.by_key.shrink_to_fit();
         }
-        if max > 0 {
-            if self.tombstones.len() >= max {
-                self.tombstones.pop_front();
-            }
-            self.tombstones.push_back(*key);
-        }
+        self.tombstones.add(*key, max);
         Some(session)
     }
 
@@ -70,7 +88,7 @@ impl Shard {
     }
 
     pub(super) fn tombstones(&self) -> usize {
-        self.tombstones.len()
+        self.tombstones.in_order.len()
     }
 }
 

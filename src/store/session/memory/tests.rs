@@ -1,4 +1,6 @@
 use super::*;
+use http::HeaderValue;
+
 use crate::store::StoreErrorKind;
 
 fn owner(name: u32) -> Owner {
@@ -21,10 +23,13 @@ fn key(nth: u32) -> SessionKey {
     SessionKey::new(1, id)
 }
 
+fn name(nth: u32) -> SessionName {
+    SessionName::new(key(nth), [1; 16], HeaderValue::from(nth))
+}
+
 fn give(store: &MemorySessionStore, nth: u32) -> SessionRecord {
     let lease = store.shared.open(owner(nth), owner(nth)).expect("room");
-    let upstream = HeaderValue::from(nth);
-    let given = store.shared.establish(&lease, key(nth), [1; 16], upstream);
+    let given = store.shared.establish(&lease, name(nth));
     given.expect("it is new");
     lease.record().clone()
 }
@@ -33,7 +38,7 @@ fn give(store: &MemorySessionStore, nth: u32) -> SessionRecord {
 fn expire(store: &MemorySessionStore) -> (Vec<SessionRecord>, Duration) {
     let mut all = Vec::new();
     loop {
-        let expired = store.shared.expire(7);
+        let expired = store.shared.expire(1, 7);
         let again_in = expired.again_in();
         all.append(&mut expired.into_sessions());
         if !again_in.is_zero() {
@@ -87,8 +92,7 @@ fn tombstones_are_bounded_and_the_oldest_go() {
         give(&store, nth);
         store.shared.end(key(nth), owner(nth)).expect("it is there");
         let lease = store.shared.open(owner(nth), owner(nth)).expect("room");
-        let upstream = HeaderValue::from(nth);
-        let again = store.shared.establish(&lease, key(nth), [1; 16], upstream);
+        let again = store.shared.establish(&lease, name(nth));
         assert!(again.is_err(), "B14");
         store.shared.abandon(&lease);
     }
@@ -170,5 +174,70 @@ fn d10_d24_threads_load_end_and_expire_the_same_sessions() {
 fn expire_all(store: &MemorySessionStore) {
     store.shared.hand.lock().expect("not poisoned").look_again();
     store.shared.make_room();
-    while !store.shared.expire(usize::MAX).into_sessions().is_empty() {}
+    while !(store.shared.expire(1, usize::MAX).into_sessions()).is_empty() {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_of_a_layer_that_is_gone_expire_and_do_not_pile_up() {
+    const COUNT: u32 = 5_000;
+    let idle = Duration::from_secs(80);
+    let store = MemorySessionStore::new()
+        .with_idle_timeout(Some(idle))
+        .with_max_sessions(2 * COUNT as usize);
+    for nth in 0..COUNT {
+        give(&store, nth);
+    }
+    tokio::time::advance(idle).await;
+    // Another realm asks; that of the sessions is gone.
+    while (store.shared.expire(2, 1_000).again_in()).is_zero() {}
+    let stats = store.stats();
+    assert_eq!(stats.sessions, 0);
+    assert_eq!(stats.expired_total, u64::from(COUNT));
+    let (kept, _) = expire(&store);
+    assert_eq!(kept.len() as u64 + stats.unclaimed_total, u64::from(COUNT));
+    assert!(stats.unclaimed_total > 0, "they are bounded");
+}
+
+/// What is logged goes here.
+#[derive(Clone, Default)]
+struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0
+            .lock()
+            .expect("not poisoned")
+            .extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b08_foreign_requests_are_logged_together() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _log = tracing::subscriber::set_default(subscriber);
+    let store = MemorySessionStore::new();
+    give(&store, 1);
+    let attempt = |times| {
+        for _ in 0..times {
+            assert!(store.shared.load(key(1), owner(2)).is_err());
+        }
+    };
+    attempt(1_000);
+    tokio::time::advance(Duration::from_secs(10)).await;
+    attempt(1_000);
+    let log = lines.0.lock().expect("not poisoned").clone();
+    let log = String::from_utf8(log).expect("UTF-8");
+    assert_eq!(log.lines().count(), 2, "{log}");
+    assert!(log.contains("count=1000"), "{log}");
+    assert_eq!(store.stats().foreign_total, 2_000);
 }

@@ -1,0 +1,211 @@
+//! C33, SES-4: a store of sessions that fails or does not answer.
+
+mod session_support;
+
+use std::time::Duration;
+
+use http::StatusCode;
+use session_support::{CALL, INITIALIZE, Server, delete, get, had, post, settle};
+use shadowcat::{
+    session::SessionLayer,
+    store::{
+        MemorySessionStore,
+        faulty::{Faults, FaultyStore, Moment, Operation},
+    },
+};
+use tokio::time::Instant;
+use tokio_test::{assert_pending, task};
+use tower::Service;
+
+const LIMIT: Duration = SessionLayer::<MemorySessionStore>::DEFAULT_STORE_TIMEOUT;
+const MOMENTS: [Moment; 2] = [Moment::Before, Moment::After];
+
+/// What is stored, how it fails, and the server behind it.
+fn server() -> (
+    MemorySessionStore,
+    Faults,
+    Server<FaultyStore<MemorySessionStore>>,
+) {
+    let memory = MemorySessionStore::new();
+    let store = FaultyStore::new(memory.clone());
+    let layer = SessionLayer::new(store.clone()).allow_anonymous();
+    (memory, store.faults().clone(), Server::new(layer))
+}
+
+#[tokio::test(start_paused = true)]
+async fn c33_request_waits_for_a_store_that_hangs_so_long_and_is_answered_with_503() {
+    for moment in MOMENTS {
+        let (_, faults, server) = server();
+        let session = server.initialize(None).await;
+        server.asked();
+        for request in [post(&session, CALL), get(&session), delete(&session)] {
+            faults.hang_next(Operation::LoadSession, moment);
+            let start = Instant::now();
+            let had = server.send(request).await;
+            assert_eq!(had.status, StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(start.elapsed().as_secs(), LIMIT.as_secs());
+            assert!(!server.was_asked());
+        }
+        // Not 404: the session is there.
+        assert_eq!(server.send(post(&session, CALL)).await.status, 200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c33_another_limit_can_be_set() {
+    let store = FaultyStore::new(MemorySessionStore::new());
+    let layer = SessionLayer::new(store.clone()).allow_anonymous();
+    let limit = Duration::from_millis(300);
+    let server = Server::new(layer.with_store_timeout(limit));
+    store
+        .faults()
+        .hang_next(Operation::OpenSession, Moment::Before);
+    let start = Instant::now();
+    assert_eq!(server.send(post("", INITIALIZE)).await.status, 503);
+    assert!((limit..limit * 2).contains(&start.elapsed()));
+    assert_eq!(server.initialize(None).await.len(), 43);
+}
+
+#[tokio::test(start_paused = true)]
+async fn session_that_is_opened_or_named_too_late_is_taken_back_and_its_server_told() {
+    for operation in [Operation::OpenSession, Operation::EstablishSession] {
+        for moment in MOMENTS {
+            let (memory, faults, server) = server();
+            faults.hang_next(operation, moment);
+            let had = server.send(post("", INITIALIZE)).await;
+            assert_eq!(had.status, 503, "{operation:?}");
+            let start = br#"{"jsonrpc":"2.0","id":1,"error":{"code":-31503,"#;
+            assert!(had.body.starts_with(start), "{had:?}");
+            // The chore waits for the store as well, but not for ever.
+            tokio::time::sleep(Duration::from_secs(15)).await;
+            settle().await;
+            let is_named = operation == Operation::EstablishSession;
+            if is_named {
+                assert_eq!(memory.stats().sessions, 0, "{operation:?} {moment:?}");
+                assert!(server.world().sessions.is_empty(), "SES-11");
+            }
+            assert_eq!(server.layer.handle().stats().opened_total, 0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn store_that_is_slow_but_not_too_slow_gives_the_session_back() {
+    let (memory, faults, server) = server();
+    let mut service = server.service();
+    faults.slow_down(40);
+    let mut opening = task::spawn(service.call(post("", INITIALIZE)));
+    assert_pending!(opening.poll());
+    drop(opening);
+    settle().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(memory.stats().sessions, 0);
+    let had = server.send(post("", INITIALIZE)).await;
+    assert_eq!(had.status, 200);
+}
+
+/// Two nodes that share what is stored: what one has ended, the other one must not find.
+#[tokio::test(start_paused = true)]
+async fn se5_b14_delete_that_was_accepted_is_told_to_the_store_until_it_listens() {
+    for hangs in [false, true] {
+        let (memory, faults, server) = server();
+        let session = server.initialize(None).await;
+        let stream = server.open(get(&session)).await;
+        for _ in 0..20 {
+            if hangs {
+                faults.hang_next(Operation::EndSession, Moment::Before);
+            } else {
+                faults.fail_next(Operation::EndSession, Moment::Before);
+            }
+        }
+        let deleted = server.send(delete(&session)).await;
+        assert_eq!(deleted.status, 200, "its server has said so");
+        // On this node it is over at once.
+        assert_eq!(had(stream).await.body, "");
+        assert_eq!(server.send(post(&session, CALL)).await.status, 404);
+        assert_eq!(memory.stats().sessions, 1);
+        tokio::time::sleep(Duration::from_secs(10 * 60)).await;
+        assert_eq!(memory.stats().sessions, 1, "the store does not listen yet");
+        tokio::time::sleep(Duration::from_secs(20 * 60)).await;
+        assert_eq!(memory.stats().sessions, 0, "hangs: {hangs}");
+        assert_eq!(memory.stats().expired_total, 0);
+        let stats = server.layer.handle().stats();
+        assert_eq!((stats.opened_total, stats.ended_total), (1, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn delete_whose_client_goes_while_the_store_forgets_is_done_nevertheless() {
+    let (memory, faults, server) = server();
+    let session = server.initialize(None).await;
+    let mut service = server.service();
+    faults.hang_next(Operation::EndSession, Moment::Before);
+    let mut deleting = task::spawn(service.call(delete(&session)));
+    while server.world().sessions.contains_key("up-1") {
+        assert_pending!(deleting.poll());
+    }
+    assert_pending!(deleting.poll());
+    drop(deleting);
+    settle().await;
+    assert_eq!(memory.stats().sessions, 0);
+    assert_eq!(server.send(post(&session, CALL)).await.status, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn terminate_is_done_to_its_end_also_if_nobody_waits_or_the_store_fails() {
+    for is_dropped in [false, true] {
+        let (memory, faults, server) = server();
+        let session = server.initialize(None).await;
+        let stream = server.open(get(&session)).await;
+        let handle = server.layer.handle();
+        let tag = handle.list(None, 1000).await.expect("a list").sessions[0].tag;
+        server.asked();
+        if is_dropped {
+            faults.hang_next(Operation::EndSession, Moment::Before);
+            let mut terminating = task::spawn(handle.terminate(tag));
+            for _ in 0..3 {
+                assert_pending!(terminating.poll());
+                settle().await;
+            }
+            drop(terminating);
+        } else {
+            faults.fail_next(Operation::EndSession, Moment::Before);
+            assert!(handle.terminate(tag).await.is_err());
+        }
+        assert_eq!(had(stream).await.body, "");
+        settle().await;
+        let told: Vec<_> = server.asked();
+        assert_eq!(told.len(), 1, "its server is told once");
+        assert_eq!(told[0].parts.method, "DELETE");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(memory.stats().sessions, 0);
+        let stats = handle.stats();
+        assert_eq!((stats.opened_total, stats.ended_total), (1, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stores_that_hang_do_not_keep_servers_from_being_told() {
+    let (memory, faults, server) = server();
+    let mut tags = Vec::new();
+    for _ in 0..40 {
+        server.initialize(None).await;
+    }
+    let handle = server.layer.handle();
+    for info in handle.list(None, 1000).await.expect("a list").sessions {
+        tags.push(info.tag);
+    }
+    for _ in 0..80 {
+        faults.hang_next(Operation::EndSession, Moment::Before);
+    }
+    for tag in tags {
+        let mut terminating = task::spawn(handle.terminate(tag));
+        assert!(terminating.poll().is_pending());
+    }
+    for _ in 0..10 {
+        settle().await;
+    }
+    assert!(server.world().sessions.is_empty(), "SES-11");
+    tokio::time::sleep(Duration::from_secs(20 * 60)).await;
+    assert_eq!(memory.stats().sessions, 0);
+}
