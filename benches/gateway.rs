@@ -1,6 +1,6 @@
 //! CPU time and memory of the gateway, compared with a bare pass-through in the same run.
 //!
-//! `cargo bench --bench gateway` measures everything; `-- json sse paced idle` picks, and
+//! `cargo bench --bench gateway` measures everything; `-- json auth sse paced idle` picks, and
 //! `--rounds N` changes how often each proxy is measured. The upstream, the load and every proxy
 //! are processes of their own: this binary, started again with `--role`.
 
@@ -58,7 +58,7 @@ fn measure(args: &[String]) -> Result<ExitCode> {
         match arg.as_str() {
             "--bench" => benching = true,
             "--rounds" => rounds = args.next().ok_or("--rounds needs a number")?.parse()?,
-            "json" | "sse" | "paced" | "idle" => wanted.push(arg.as_str()),
+            "json" | "auth" | "sse" | "paced" | "idle" => wanted.push(arg.as_str()),
             _ => return Err(format!("unknown argument `{arg}`").into()),
         }
     }
@@ -79,6 +79,9 @@ fn measure(args: &[String]) -> Result<ExitCode> {
     let runs = |name| wanted.is_empty() || wanted.contains(&name);
     if runs("json") {
         scenario::json(rounds)?;
+    }
+    if runs("auth") {
+        scenario::auth(rounds)?;
     }
     if runs("sse") {
         scenario::full_speed(rounds, 64)?;
@@ -115,6 +118,7 @@ fn serve(role: &[String]) -> Result<()> {
                     "proxy" => gateway_role::proxying(listener, upstream).await,
                     "gateway" => gateway_role::replaying(listener, upstream).await,
                     "whole" => gateway_role::whole(listener, upstream).await,
+                    "guarded" => gateway_role::guarded(listener, upstream).await,
                     _ => Err("unknown proxy".into()),
                 }
             }

@@ -8,6 +8,8 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
+#[cfg(feature = "auth")]
+use tokio::time::{Instant, sleep_until};
 use tokio::time::{Sleep, sleep};
 
 pin_project! {
@@ -29,6 +31,21 @@ impl Deadline {
         let mut this = self.project();
         if this.sleep.is_none() {
             this.sleep.set(Some(sleep(after)));
+        }
+        match this.sleep.as_pin_mut() {
+            Some(sleep) => sleep.poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+#[cfg(feature = "auth")]
+impl Deadline {
+    /// Ready once it is `at`, or what the first poll was given.
+    pub(crate) fn poll_until(self: Pin<&mut Self>, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        if this.sleep.is_none() {
+            this.sleep.set(Some(sleep_until(at)));
         }
         match this.sleep.as_pin_mut() {
             Some(sleep) => sleep.poll(cx),
@@ -70,7 +87,7 @@ impl Deadline {
     }
 }
 
-#[cfg(feature = "replay")]
+#[cfg(any(feature = "auth", feature = "replay"))]
 impl Deadline {
     /// Stops it.
     pub(crate) fn clear(self: Pin<&mut Self>) {

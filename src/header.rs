@@ -34,3 +34,19 @@ pub const MCP_NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 /// `no` asks buffering proxies in front of us to pass each event on at once (SSE-13).
 pub const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Whether a content type is that one, whatever its parameters.
+#[cfg(any(
+    feature = "auth",
+    feature = "proxy",
+    feature = "replay",
+    feature = "session"
+))]
+pub(crate) fn is_of_type(kind: &[u8], essence: &[u8]) -> bool {
+    // Nearly all others differ in their first bytes.
+    let Some((start, parameters)) = kind.trim_ascii_start().split_at_checked(essence.len()) else {
+        return false;
+    };
+    start.eq_ignore_ascii_case(essence)
+        && matches!(parameters.trim_ascii_start().first(), None | Some(b';'))
+}

@@ -9,8 +9,9 @@
 //!  request ▼                                  response body ▲
 //!  tower-http Trace, Cors
 //!  origin::OriginLayer      Host and Origin allow-lists                400 403
-//!  your authentication      verifies → Principal                       401 403
+//!  auth::AuthLayer          verifies a token → Principal               400 401 503
 //!  message::MessageLayer    reads the POST body once → Message, Era    400 405 408 413 415
+//!  auth::ScopeLayer         scopes per method, tool, resource          403
 //!  session::SessionLayer    owner check, id mapping → Session          400 404
 //!  replay::ReplayLayer      event ids, event log, Last-Event-ID        400
 //!  proxy::ReverseProxy      or any service of yours                    502 504
@@ -59,7 +60,8 @@
 //!
 //! | module | what it is | feature | default |
 //! |---|---|---|---|
-//! | [`auth`] | [`Principal`](auth::Principal): who calls | `auth` | yes |
+//! | [`auth`] | [`AuthLayer`](auth::AuthLayer): who calls; [`ScopeLayer`](auth::ScopeLayer): what they may do | `auth` | yes |
+//! | [`auth::jwt`] | [`JwtAuthorizer`](auth::jwt::JwtAuthorizer): signed tokens, and the keys they are signed with | `jwt` | no |
 //! | [`message`] | [`MessageLayer`](message::MessageLayer): reads and judges each message; [`classify`](message::classify) | `message` | yes |
 //! | [`origin`] | [`OriginLayer`](origin::OriginLayer): who may use a server from a browser | `origin` | yes |
 //! | [`replay`] | [`ReplayLayer`](replay::ReplayLayer): streams that can be resumed | `replay` | yes |
@@ -79,10 +81,10 @@
 pub mod auth;
 pub mod body;
 #[cfg(any(
+    feature = "auth",
     feature = "message",
     feature = "proxy",
-    feature = "replay",
-    feature = "session"
+    feature = "replay"
 ))]
 mod deadline;
 pub mod header;
@@ -114,5 +116,5 @@ mod mock_body;
 struct Readme;
 
 /// Any error, where its type cannot be named.
-#[cfg(any(feature = "proxy", feature = "replay"))]
+#[cfg(any(feature = "jwt", feature = "proxy", feature = "replay"))]
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

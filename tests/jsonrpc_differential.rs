@@ -352,16 +352,11 @@ fn message() -> impl Strategy<Value = String> {
     let object = |fields: Vec<(&'static str, BoxedStrategy<String>)>| {
         let members = fields.into_iter().map(|(key, value)| {
             let member = (written(key.to_owned()), value);
-            vec(
-                member.prop_map(|(key, value)| format!("{key}:{value}")),
-                0..3,
-            )
-            .boxed()
+            let member = member.prop_map(|(key, value)| format!("{key}:{value}"));
+            vec(member, 0..3).boxed()
         });
-        let members = members
-            .collect::<Vec<_>>()
-            .prop_map(|members| members.concat());
-        let members = members.prop_shuffle();
+        let members = members.collect::<Vec<_>>();
+        let members = members.prop_map(|members| members.concat()).prop_shuffle();
         members
             .prop_map(|members| format!("{{{}}}", members.join(",")))
             .boxed()

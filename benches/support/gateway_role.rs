@@ -1,9 +1,10 @@
-//! The processes under test: the stack of the gateway example, with and without replay.
+//! The processes under test: the stack of the gateway example, and parts of it.
 
 use std::future;
 use std::time::Duration;
 
 use http::Uri;
+use shadowcat::auth::{AuthLayer, MetadataService, Principal, ScopeLayer, Scopes, StaticTokens};
 use shadowcat::message::MessageLayer;
 use shadowcat::origin::OriginLayer;
 use shadowcat::proxy::ReverseProxy;
@@ -11,7 +12,7 @@ use shadowcat::replay::ReplayLayer;
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 
-use super::proc::Result;
+use super::{payload, proc::Result};
 
 #[path = "../../examples/gateway/serve.rs"]
 mod serve;
@@ -38,7 +39,27 @@ pub(crate) async fn whole(listener: TcpListener, upstream: Uri) -> Result<()> {
     Ok(serve::serve(listener, routes, OPTIONS, future::pending()).await?)
 }
 
-/// The same without a guard, and without sessions.
+/// The same for whoever has the load's token, with scopes that it has.
+pub(crate) async fn guarded(listener: TcpListener, upstream: Uri) -> Result<()> {
+    let who = Principal::builder("load").with_scopes(["call"]).build()?;
+    let tokens = StaticTokens::new().add_token(payload::TOKEN, who)?;
+    let metadata = MetadataService::builder("https://mcp.example.com/mcp")
+        .allow_no_authorization_server()
+        .build()?;
+    let (mcp, _) = stack::guarded(
+        &upstream,
+        None,
+        OriginLayer::loopback(),
+        AuthLayer::new(tokens).with_metadata(&metadata),
+        ScopeLayer::new().add_method("tools/call", Scopes::new(["call"])?),
+        stack::Window::DEFAULT,
+        OPTIONS.keep_alive,
+    )?;
+    let routes = stack::Routes::new(mcp).with_metadata(Some(metadata));
+    Ok(serve::serve(listener, routes, OPTIONS, future::pending()).await?)
+}
+
+/// The first without a check of hosts and origins, and without sessions.
 pub(crate) async fn replaying(listener: TcpListener, upstream: Uri) -> Result<()> {
     let proxy = ReverseProxy::builder(&upstream)?
         .with_tcp_keep_alive(OPTIONS.keep_alive)

@@ -27,7 +27,8 @@ struct Target {
 
 /// Takes commands until standard input closes.
 ///
-/// `json ADDR CONNECTIONS REQUESTS` answers `done REQUESTS`. `streams ADDR COUNT REPLY` answers
+/// `json ADDR CONNECTIONS REQUESTS` answers `done REQUESTS`, and so does `refused` with requests that
+/// are to be answered with 401. `streams ADDR COUNT REPLY` answers
 /// `opened COUNT` when each stream has had an event, then `done EVENTS` when all have ended; or,
 /// after the command `close`, `closed`.
 pub(crate) async fn run() -> Result<()> {
@@ -46,7 +47,22 @@ pub(crate) async fn run() -> Result<()> {
         };
         target.idle.retain(is_open);
         let target = match kind {
-            "json" => json(addr, target, count, rest.parse()?).await?,
+            "json" => {
+                ask(
+                    addr,
+                    target,
+                    count,
+                    rest.parse()?,
+                    payload::call_request_of,
+                    "200",
+                )
+                .await?
+            }
+            "refused" => {
+                let request =
+                    |_client, host: &str, session: &str| payload::refused_request(host, session);
+                ask(addr, target, count, rest.parse()?, request, "401").await?
+            }
             "streams" => streams(addr, target, count, rest, &mut commands).await?,
             _ => return Err("unknown command".into()),
         };
@@ -81,18 +97,23 @@ async fn connect(addr: SocketAddr) -> Result<TcpStream> {
     Ok(socket)
 }
 
-async fn json(
+/// Sends each client's request again and again, and has it answered with `status`.
+async fn ask(
     addr: SocketAddr,
     mut target: Target,
     connections: usize,
     requests: usize,
+    request: impl Fn(usize, &str, &str) -> Vec<u8>,
+    status: &str,
 ) -> Result<Target> {
+    let expected = format!("HTTP/1.1 {status} ");
     let left = Arc::new(AtomicUsize::new(requests));
     let mut clients = JoinSet::new();
     for client in 1..=connections {
         let idle = target.idle.pop();
-        let request = payload::call_request_of(client, &addr.to_string(), &target.session);
+        let request = request(client, &addr.to_string(), &target.session);
         let left = Arc::clone(&left);
+        let expected = expected.clone();
         clients.spawn(async move {
             let mut socket = match idle {
                 Some(socket) => socket,
@@ -106,7 +127,7 @@ async fn json(
             {
                 socket.write_all(&request).await?;
                 let head = read_message(&socket, &mut message).await?;
-                if head.is_none() || !message.starts_with(b"HTTP/1.1 200 ") {
+                if head.is_none() || !message.starts_with(expected.as_bytes()) {
                     return Err(String::from_utf8_lossy(&message).into());
                 }
             }

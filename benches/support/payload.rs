@@ -18,6 +18,9 @@ pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// Asks the upstream for a kind of reply; the path stays that of a real endpoint.
 pub(crate) const REPLY: &str = "x-bench-reply";
 
+/// What every client shows, and only a guarded gateway looks at.
+pub(crate) const TOKEN: &str = "0123456789abcdefghijklmnopqrstuv";
+
 const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"search","arguments":{"query":""#;
 const RESULT: &str =
     r#"{"jsonrpc":"2.0","id":1,"result":{"isError":false,"content":[{"type":"text","text":""#;
@@ -105,6 +108,14 @@ fn call(host: &str, session: &str, reply: &str, body: &str) -> Vec<u8> {
     request(host, &headers, reply, body)
 }
 
+/// The same with a token that nobody knows.
+pub(crate) fn refused_request(host: &str, session: &str) -> Vec<u8> {
+    let request = String::from_utf8(call_request(host, session, "json"));
+    let request = request.expect("ASCII");
+    let unknown = TOKEN.replace('0', "1");
+    request.replace(TOKEN, &unknown).into_bytes()
+}
+
 /// A call of a tool, about 300 bytes of JSON; its id is 1.
 pub(crate) fn call_body() -> String {
     padded(CALL, "\"}}}", 300)
@@ -136,6 +147,7 @@ fn request(host: &str, headers: &str, reply: &str, body: &str) -> Vec<u8> {
          user-agent: load/1\r\n\
          accept: application/json, text/event-stream\r\n\
          content-type: application/json\r\n\
+         authorization: Bearer {TOKEN}\r\n\
          {headers}\
          {REPLY}: {reply}\r\n\
          content-length: {length}\r\n\r\n{body}"

@@ -12,6 +12,11 @@ const JSON_PROXY_LIMIT: f64 = 1.05;
 /// With origin and session, over the gateway without them.
 const JSON_WHOLE_LIMIT: f64 = 1.08;
 
+/// With auth and scopes, over the gateway without them.
+const AUTH_LIMIT: f64 = 1.04;
+/// To refuse a token, over a request that is proxied.
+const REFUSED_LIMIT: f64 = 0.55;
+
 const SSE_EVENTS: usize = 200_000;
 const SSE_LIMIT: f64 = 0.25;
 const SSE_PROXY_LIMIT: f64 = 0.20;
@@ -52,10 +57,14 @@ impl Bench {
 
     /// CPU time per request.
     fn json(&mut self, proxy: &Role) -> Result<f64> {
+        self.ask(proxy, "json")
+    }
+
+    fn ask(&mut self, proxy: &Role, what: &str) -> Result<f64> {
         let before = proxy.cpu_ns()?;
         let addr = proxy.addr();
         self.load
-            .tell(&format!("json {addr} {JSON_CONNECTIONS} {JSON_REQUESTS}"))?;
+            .tell(&format!("{what} {addr} {JSON_CONNECTIONS} {JSON_REQUESTS}"))?;
         self.load.expect("done")?;
         Ok(per(proxy.cpu_ns()? - before, JSON_REQUESTS))
     }
@@ -172,6 +181,23 @@ pub(crate) fn json(count: usize) -> Result<()> {
     check("json/proxy_ratio", proxy, JSON_PROXY_LIMIT);
     check("json/ratio", gateway, JSON_LIMIT);
     check("json/whole_ratio_to_gateway", whole, JSON_WHOLE_LIMIT);
+    Ok(())
+}
+
+pub(crate) fn auth(count: usize) -> Result<()> {
+    let mut bench = Bench::start()?;
+    let proxies = [bench.proxy("whole")?, bench.proxy("guarded")?];
+    let mut values = rounds(count, &proxies, |proxy| bench.json(proxy))?;
+    let guarded = ratio(&values[1], &values[0]);
+    let proxied = median(&mut values[0]);
+    info("auth/whole_us", proxied);
+    info("auth/guarded_us", median(&mut values[1]));
+    check("auth/ratio_to_whole", guarded, AUTH_LIMIT);
+    let [_, guarded] = &proxies;
+    let refused: Result<Vec<_>> = (0..count).map(|_| bench.ask(guarded, "refused")).collect();
+    let refused = median(&mut refused?);
+    info("auth/refused_us", refused);
+    check("auth/refused_ratio", refused / proxied, REFUSED_LIMIT);
     Ok(())
 }
 

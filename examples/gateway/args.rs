@@ -14,13 +14,13 @@ use http::{HeaderValue, Uri};
 use shadowcat::origin::OriginLayer;
 use tower_http::cors::CorsLayer;
 
-use super::stack;
+use super::{auth, stack};
 
 /// An MCP gateway: Tower layers in front of an MCP server.
 #[derive(Debug, Parser)]
 #[command(name = "gateway", disable_version_flag = true)]
 pub(crate) struct Args {
-    /// Where to serve /mcp and /healthz; port 0 takes a free one
+    /// Where to serve /mcp, its OAuth metadata and /healthz; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
 
@@ -36,6 +36,9 @@ pub(crate) struct Args {
     /// listened on
     #[arg(long, value_name = "HOST")]
     allow_host: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) auth: auth::Flags,
 
     /// Where events and sessions are kept
     #[arg(long, value_name = "memory", default_value = "memory")]
@@ -82,14 +85,6 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 struct Later {
     #[arg(long, hide = true)]
-    token: Vec<String>,
-    #[arg(long, hide = true)]
-    jwks: Option<String>,
-    #[arg(long, hide = true)]
-    issuer: Option<String>,
-    #[arg(long, hide = true)]
-    audience: Option<String>,
-    #[arg(long, hide = true)]
     rate: Option<String>,
     #[arg(long, hide = true)]
     burst: Option<String>,
@@ -97,8 +92,6 @@ struct Later {
     max_streams: Option<String>,
     #[arg(long, hide = true)]
     rules: Option<String>,
-    #[arg(long, hide = true)]
-    insecure_no_auth: bool,
     #[arg(long, hide = true)]
     admin_token: Option<String>,
 }
@@ -152,27 +145,17 @@ impl Args {
     /// What this gateway cannot do yet, or must not do.
     pub(crate) fn check(&self) -> Result<(), String> {
         let Later {
-            token,
-            jwks,
-            issuer,
-            audience,
             rate,
             burst,
             max_streams,
             rules,
-            insecure_no_auth,
             admin_token,
         } = &self.later;
         let later = [
-            ("--token", !token.is_empty(), "auth"),
-            ("--jwks", jwks.is_some(), "auth"),
-            ("--issuer", issuer.is_some(), "auth"),
-            ("--audience", audience.is_some(), "auth"),
             ("--rate", rate.is_some(), "rate limit"),
             ("--burst", burst.is_some(), "rate limit"),
             ("--max-streams", max_streams.is_some(), "rate limit"),
             ("--rules", rules.is_some(), "interceptor"),
-            ("--insecure-no-auth", *insecure_no_auth, "auth"),
             ("--admin-token", admin_token.is_some(), "admin"),
             ("--admin", self.admin != "off", "admin"),
             ("--store", self.store != "memory", "store"),
@@ -186,14 +169,8 @@ impl Args {
         if self.upstream.len() > 1 {
             return Err("several --upstream are not there yet: balancing comes later".to_owned());
         }
-        if !self.listen.ip().is_loopback() {
-            return Err(format!(
-                "refusing to listen on {}: until the auth layer is there, anyone who reaches the \
-                 gateway could use the MCP server behind it; use a loopback address",
-                self.listen
-            ));
-        }
         // Said before an address is taken.
+        self.auth.guard(self.listen)?;
         self.origin(self.listen).and_then(|_| self.cors()).map(drop)
     }
 }

@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo run --release --example gateway
 //! cargo run --release --example gateway -- --upstream http://127.0.0.1:3000/mcp --listen 127.0.0.1:0
+//! cargo run --release --example gateway -- --token "$TOKEN=alice:tools"
 //! ```
 //!
 //! Without `--upstream` it proxies to a demo MCP server in its own process; `demo.rs` lists that
@@ -11,6 +12,7 @@
 //! signal stops it at once.
 
 mod args;
+mod auth;
 mod demo;
 mod serve;
 mod stack;
@@ -20,6 +22,7 @@ use std::{error::Error, io::Write, process::ExitCode, time::Duration};
 use args::Args;
 use clap::Parser;
 use http::Uri;
+use shadowcat::replay::ReplayHandle;
 use tokio::{net::TcpListener, runtime, sync::watch};
 
 /// When clients of open streams come back after a stop, at the earliest.
@@ -75,30 +78,70 @@ async fn run(args: &Args) -> Result<()> {
         }
     };
     let origin = args.origin(addr)?;
-    let (mcp, streams) = stack::mcp(
-        &upstream,
-        args.cors()?,
-        origin,
-        args.window(),
-        args.keep_alive,
-    )
-    .map_err(|error| format!("--upstream {upstream}: {error}"))?;
-
-    say(&format!("listening on http://{addr}/mcp"));
-    greet(&format!("http://{addr}"), &upstream, demo.is_some());
-
-    tokio::spawn(signals);
+    let cors = args.cors()?;
+    let guard = args.auth.guard(addr)?;
+    let is_guarded = guard.is_some();
+    let unusable = |error| format!("--upstream {upstream}: {error}");
     let options = serve::Options {
         keep_alive: args.keep_alive,
         grace: args.shutdown_grace,
     };
-    let stop = async {
+    // Said once nothing can go wrong any more.
+    let begin = || {
+        say(&format!("listening on http://{addr}/mcp"));
+        greet(
+            &format!("http://{addr}"),
+            &upstream,
+            demo.is_some(),
+            is_guarded,
+        );
+        tokio::spawn(signals);
+    };
+    let stop_with = |streams: ReplayHandle| async move {
         until(stopped).await;
         // Their clients are told to come back, to whoever listens here by then. Without this, a
         // stream that has no end would use the whole grace period up.
         streams.end_all(COME_BACK_AFTER);
     };
-    serve::serve(listener, stack::Routes::new(mcp), options, stop).await?;
+    match guard {
+        None => {
+            let (mcp, streams) =
+                stack::mcp(&upstream, cors, origin, args.window(), args.keep_alive)
+                    .map_err(unusable)?;
+            begin();
+            let routes = stack::Routes::new(mcp);
+            serve::serve(listener, routes, options, stop_with(streams)).await?;
+        }
+        Some(auth::Guard {
+            auth,
+            signed,
+            scopes,
+            metadata,
+        }) => {
+            let window = args.window();
+            let (mcp, streams) = stack::guarded(
+                &upstream,
+                cors,
+                origin,
+                auth,
+                scopes,
+                window,
+                args.keep_alive,
+            )
+            .map_err(unusable)?;
+            begin();
+            if let Some(signed) = signed {
+                // Meanwhile it can be called: the first token would wait for them too.
+                tokio::spawn(async move {
+                    if let Err(error) = signed.fetch_keys().await {
+                        tracing::warn!(%error, "there are no keys yet to verify tokens with");
+                    }
+                });
+            }
+            let routes = stack::Routes::new(mcp).with_metadata(metadata);
+            serve::serve(listener, routes, options, stop_with(streams)).await?;
+        }
+    }
     if let Some((demo, stop)) = demo {
         stop.send_replace(true);
         demo.await??;
@@ -108,12 +151,18 @@ async fn run(args: &Args) -> Result<()> {
 }
 
 /// What there is, and a first command to try.
-fn greet(origin: &str, upstream: &Uri, is_demo: bool) {
+fn greet(origin: &str, upstream: &Uri, is_demo: bool, is_guarded: bool) {
     say(&format!("health at {origin}/healthz"));
     if !is_demo {
         say(&format!("in front of {upstream}"));
         return;
     }
+    // Not the token itself: what is printed is kept.
+    let token = if is_guarded {
+        "-H \"Authorization: Bearer $TOKEN\" \\\n    "
+    } else {
+        ""
+    };
     // A request of 2026-07-28 stands alone, so one command shows a stream without a handshake.
     say(&format!(
         r#"in front of a demo MCP server at {upstream}
@@ -121,7 +170,7 @@ fn greet(origin: &str, upstream: &Uri, is_demo: bool) {
 Try a tool that reports its progress while it runs:
 
   curl -sN {origin}/mcp \
-    -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' \
+    {token}-H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' \
     -H 'MCP-Protocol-Version: 2026-07-28' -H 'Mcp-Method: tools/call' -H 'Mcp-Name: count' \
     -d '{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"count",
       "arguments":{{"steps":3,"delay_ms":500}},"_meta":{{"progressToken":"p",

@@ -16,6 +16,7 @@ use http::{
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use shadowcat::{
+    auth::{Auth, AuthLayer, CheckScopes, MetadataService, ScopeLayer},
     body::{RequestBody, ResponseBody},
     header::MCP_SESSION_ID,
     message::{MessageLayer, ReadMessage},
@@ -26,16 +27,20 @@ use shadowcat::{
     store::{MemorySessionStore, MemoryStore, erased::ErasedStore},
 };
 use tower::{
-    Service, ServiceBuilder,
+    Layer, Service, ServiceBuilder,
     util::{Either, option_layer},
 };
 use tower_http::cors::{AllowHeaders, AllowOrigin, Cors, CorsLayer};
 
 /// The stack of `/mcp`, outermost layer first.
-pub(crate) type Mcp = Either<Cors<Guarded>, Guarded>;
+pub(crate) type Mcp = Readable<CheckOrigin<ReadMessage<BindSession<Resumable, Sessions>>>>;
 
-/// What pages in a browser have to get past.
-type Guarded = CheckOrigin<ReadMessage<BindSession<Resumable, Sessions>>>;
+/// The same for those who are known.
+pub(crate) type Guarded<A> =
+    Readable<CheckOrigin<Auth<ReadMessage<CheckScopes<BindSession<Resumable, Sessions>>>, A>>>;
+
+/// What the pages of listed origins may read, if any are listed.
+type Readable<S> = Either<Cors<S>, S>;
 
 /// The upstream, with streams that can be resumed.
 type Resumable = Replay<ReverseProxy<RequestBody<Incoming>>, Store>;
@@ -104,13 +109,7 @@ pub(crate) fn mcp(
     window: Window,
     keep_alive: Duration,
 ) -> Result<(Mcp, ReplayHandle), UpstreamUrlError> {
-    let proxy = ReverseProxy::builder(upstream)?
-        .with_tcp_keep_alive(keep_alive)
-        .build();
-    let replay = ReplayLayer::new(window.store())
-        .with_max_detached_for(window.time)
-        .with_keep_alive(Some(keep_alive));
-    let streams = replay.handle();
+    let (resumable, streams) = resumable(upstream, window, keep_alive)?;
     let mcp = ServiceBuilder::new()
         // Before anything that could refuse: a preflight is answered here, and a refusal without
         // these fields is unreadable for the page.
@@ -120,24 +119,78 @@ pub(crate) fn mcp(
         .layer(origin)
         // Reads each body once, with a limit and a deadline, for all layers inside.
         .layer(MessageLayer::new())
-        // Gives clients session ids of our own. Nobody is known here, so possession of one is all:
-        // the gateway listens on loopback only.
+        // Gives clients session ids of our own. Nobody is known here, so possession of one is all.
         .layer(SessionLayer::new(Sessions::new()).allow_anonymous())
-        // Makes the upstream's event streams resumable, which it need not know of.
-        .layer(replay)
-        .service(proxy);
+        .service(resumable);
     Ok((mcp, streams))
 }
 
-/// `/mcp` and `/healthz`; nothing else reaches the upstream (PRX-13).
+/// The same for those whom `auth` lets in, as far as `scopes` does.
+pub(crate) fn guarded<A>(
+    upstream: &Uri,
+    cors: Option<CorsLayer>,
+    origin: OriginLayer,
+    auth: AuthLayer<A>,
+    scopes: ScopeLayer,
+    window: Window,
+    keep_alive: Duration,
+) -> Result<(Guarded<A>, ReplayHandle), UpstreamUrlError> {
+    let (resumable, streams) = resumable(upstream, window, keep_alive)?;
+    let mcp = ServiceBuilder::new()
+        // No preflight carries a token.
+        .layer(option_layer(cors))
+        .layer(origin)
+        // Before anything is read, so that those who are not let in cost little. What the upstream
+        // thinks of us is none of the client's business.
+        .layer(auth.with_hidden_unauthorized(true))
+        .layer(MessageLayer::new())
+        .layer(scopes)
+        // Each session is its principal's.
+        .layer(SessionLayer::new(Sessions::new()))
+        .service(resumable);
+    Ok((mcp, streams))
+}
+
+/// The upstream with streams that can be resumed, which it need not know of, and what ends them.
+fn resumable(
+    upstream: &Uri,
+    window: Window,
+    keep_alive: Duration,
+) -> Result<(Resumable, ReplayHandle), UpstreamUrlError> {
+    let proxy = ReverseProxy::builder(upstream)?
+        .with_tcp_keep_alive(keep_alive)
+        .build();
+    let replay = ReplayLayer::new(window.store())
+        .with_max_detached_for(window.time)
+        .with_keep_alive(Some(keep_alive));
+    let streams = replay.handle();
+    Ok((replay.layer(proxy), streams))
+}
+
+/// `/mcp`, its metadata and `/healthz`; nothing else reaches the upstream (PRX-13).
 #[derive(Clone, Debug)]
 pub(crate) struct Routes<S> {
     mcp: S,
+    metadata: Option<MetadataService>,
 }
 
 impl<S> Routes<S> {
     pub(crate) const fn new(mcp: S) -> Self {
-        Self { mcp }
+        Self {
+            mcp,
+            metadata: None,
+        }
+    }
+
+    /// Also serves `metadata`, to anyone and any page (AUT-3).
+    pub(crate) fn with_metadata(self, metadata: Option<MetadataService>) -> Self {
+        Self { metadata, ..self }
+    }
+
+    /// The metadata, if `path` is theirs.
+    fn metadata_at(&self, path: &str) -> Option<&MetadataService> {
+        let metadata = self.metadata.as_ref()?;
+        metadata.paths().contains(&path).then_some(metadata)
     }
 }
 
@@ -167,7 +220,13 @@ where
             ("/mcp", _) => (StatusCode::METHOD_NOT_ALLOWED, Some("GET, POST, DELETE")),
             ("/healthz", &Method::GET | &Method::HEAD) => (StatusCode::OK, None),
             ("/healthz", _) => (StatusCode::METHOD_NOT_ALLOWED, Some("GET, HEAD")),
-            _ => (StatusCode::NOT_FOUND, None),
+            (path, _) => match self.metadata_at(path) {
+                Some(metadata) => {
+                    let response = metadata.respond(&request);
+                    return RouteFuture::fixed(response);
+                }
+                None => (StatusCode::NOT_FOUND, None),
+            },
         };
         let text = status.canonical_reason().unwrap_or_default();
         let mut response = Response::new(ResponseBody::fixed(Bytes::from_static(text.as_bytes())));
@@ -177,9 +236,7 @@ where
         if let Some(allow) = allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
-        RouteFuture::Fixed {
-            response: Some(response),
-        }
+        RouteFuture::fixed(response)
     }
 }
 
@@ -188,6 +245,14 @@ pin_project! {
     pub(crate) enum RouteFuture<F, B> {
         Mcp { #[pin] call: F },
         Fixed { response: Option<Response<ResponseBody<B>>> },
+    }
+}
+
+impl<F, B> RouteFuture<F, B> {
+    const fn fixed(response: Response<ResponseBody<B>>) -> Self {
+        Self::Fixed {
+            response: Some(response),
+        }
     }
 }
 

@@ -18,9 +18,13 @@ struct Facts {
     client: Option<Box<str>>,
     scopes: Box<[Box<str>]>,
     expires_at: Option<SystemTime>,
+    claims: Option<Box<str>>,
 }
 
 impl Principal {
+    /// The longest text of [`claims`](Self::claims): 16 KiB.
+    pub const MAX_CLAIMS_BYTES: usize = 16 * 1024;
+
     /// Starts with the subject, the `sub` of a token: who it is, as its issuer calls them.
     pub fn builder(subject: impl Into<Box<str>>) -> PrincipalBuilder {
         PrincipalBuilder {
@@ -29,6 +33,7 @@ impl Principal {
             client: None,
             scopes: Box::default(),
             expires_at: None,
+            claims: None,
         }
     }
 
@@ -64,8 +69,19 @@ impl Principal {
 
     /// When the credentials stop to be valid, the `exp` of a token.
     #[must_use]
+    #[inline]
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.facts.expires_at
+    }
+
+    /// All that the verified token says, as the JSON text of one object; `None` if the credentials are
+    /// no such token.
+    ///
+    /// For what this type has no name for, such as a tenant. It is somebody's data: neither to be
+    /// logged, nor to be sent on.
+    #[must_use]
+    pub fn claims(&self) -> Option<&str> {
+        self.facts.claims.as_deref()
     }
 
     /// Who it is among all owners: a digest of issuer and subject, and of nothing else, so that it
@@ -75,6 +91,28 @@ impl Principal {
     #[must_use]
     pub fn owner(&self) -> Owner {
         self.facts.owner
+    }
+
+    /// What it takes, with what an allocator adds to each of its parts.
+    #[cfg(feature = "jwt")]
+    pub(super) fn bytes(&self) -> usize {
+        const ALLOCATION: usize = 16;
+
+        let Facts {
+            owner: _,
+            issuer,
+            subject,
+            client,
+            scopes,
+            expires_at: _,
+            claims,
+        } = &*self.facts;
+        let texts = [issuer, client, claims].into_iter().flatten();
+        let texts = texts.chain([subject]).chain(scopes);
+        let counts = 2 * size_of::<usize>();
+        let whole = ALLOCATION + counts + size_of::<Facts>();
+        let slots = ALLOCATION + size_of_val::<[_]>(scopes);
+        texts.fold(whole + slots, |sum, text| sum + ALLOCATION + text.len())
     }
 }
 
@@ -87,6 +125,7 @@ impl fmt::Debug for Principal {
             client: _,
             scopes: _,
             expires_at: _,
+            claims: _,
         } = &*self.facts;
         f.debug_tuple("Principal").field(owner).finish()
     }
@@ -101,6 +140,7 @@ pub struct PrincipalBuilder {
     client: Option<Box<str>>,
     scopes: Box<[Box<str>]>,
     expires_at: Option<SystemTime>,
+    claims: Option<Box<str>>,
 }
 
 impl PrincipalBuilder {
@@ -132,12 +172,19 @@ impl PrincipalBuilder {
         self
     }
 
+    /// Keeps all that the token says, as the JSON text of one object, once that is verified. It is not
+    /// read here.
+    pub fn with_claims(mut self, json: impl Into<Box<str>>) -> Self {
+        self.claims = Some(json.into());
+        self
+    }
+
     /// The principal.
     ///
     /// # Errors
     ///
     /// If the subject is empty, or the issuer: everybody whose token lacks one would be the same
-    /// (T19).
+    /// (T19). If the claims are longer than [16 KiB](Principal::MAX_CLAIMS_BYTES).
     pub fn build(self) -> Result<Principal, PrincipalError> {
         let Self {
             issuer,
@@ -145,9 +192,20 @@ impl PrincipalBuilder {
             client,
             scopes,
             expires_at,
+            claims,
         } = self;
         if subject.is_empty() || issuer.as_deref() == Some("") {
-            return Err(PrincipalError(()));
+            return Err(PrincipalError {
+                kind: PrincipalErrorKind::Unnamed,
+            });
+        }
+        if claims
+            .as_deref()
+            .is_some_and(|claims| claims.len() > Principal::MAX_CLAIMS_BYTES)
+        {
+            return Err(PrincipalError {
+                kind: PrincipalErrorKind::ClaimsTooLong,
+            });
         }
         let owner = owner(issuer.as_deref(), &subject);
         Ok(Principal {
@@ -158,6 +216,7 @@ impl PrincipalBuilder {
                 client,
                 scopes,
                 expires_at,
+                claims,
             }),
         })
     }
@@ -181,13 +240,36 @@ impl fmt::Debug for PrincipalBuilder {
     }
 }
 
-/// A principal without a name.
+/// There is no such principal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PrincipalError(());
+pub struct PrincipalError {
+    kind: PrincipalErrorKind,
+}
+
+/// What is wrong with a principal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PrincipalErrorKind {
+    /// The subject is empty, or the issuer.
+    Unnamed,
+    /// The claims are longer than [`Principal::MAX_CLAIMS_BYTES`].
+    ClaimsTooLong,
+}
+
+impl PrincipalError {
+    /// What is wrong.
+    #[must_use]
+    pub const fn kind(&self) -> PrincipalErrorKind {
+        self.kind
+    }
+}
 
 impl fmt::Display for PrincipalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the subject or the issuer of a principal is empty")
+        f.write_str(match self.kind {
+            PrincipalErrorKind::Unnamed => "the subject or the issuer of a principal is empty",
+            PrincipalErrorKind::ClaimsTooLong => "the claims of a principal are too long",
+        })
     }
 }
 
@@ -236,6 +318,7 @@ mod tests {
             .with_client("editor")
             .with_scopes(["read"])
             .with_expiry(SystemTime::UNIX_EPOCH + Duration::from_secs(1))
+            .with_claims(r#"{"tenant":"t"}"#)
             .build()
             .expect("it has a name");
         assert_eq!(one.owner(), other.owner());
@@ -243,13 +326,40 @@ mod tests {
         assert_eq!(other.client(), Some("editor"));
         assert_eq!(other.scopes().collect::<Vec<_>>(), ["read"]);
         assert!(other.expires_at().is_some());
+        assert_eq!(other.claims(), Some(r#"{"tenant":"t"}"#));
+        assert_eq!(one.claims(), None);
         assert_eq!((one.issuer(), one.subject()), (Some("i"), "alice"));
     }
 
     #[test]
     fn t19_nobody_has_an_empty_name() {
-        assert!(Principal::builder("").build().is_err());
-        assert!(Principal::builder("a").with_issuer("").build().is_err());
+        for builder in [
+            Principal::builder(""),
+            Principal::builder("a").with_issuer(""),
+        ] {
+            let error = builder.build().expect_err("it has no name");
+            assert_eq!(error.kind(), PrincipalErrorKind::Unnamed);
+        }
+    }
+
+    #[test]
+    fn t14_claims_are_kept_up_to_their_limit() {
+        for (len, kept) in [
+            (Principal::MAX_CLAIMS_BYTES, true),
+            (Principal::MAX_CLAIMS_BYTES + 1, false),
+        ] {
+            let built = Principal::builder("a").with_claims(" ".repeat(len)).build();
+            match built {
+                Ok(principal) => {
+                    assert!(kept);
+                    assert_eq!(principal.claims().map(str::len), Some(len));
+                }
+                Err(error) => {
+                    assert!(!kept);
+                    assert_eq!(error.kind(), PrincipalErrorKind::ClaimsTooLong);
+                }
+            }
+        }
     }
 
     #[test]
@@ -257,9 +367,10 @@ mod tests {
         let builder = Principal::builder("alice")
             .with_issuer("https://login.example.com")
             .with_client("editor")
-            .with_scopes(["read"]);
+            .with_scopes(["read"])
+            .with_claims(r#"{"tenant":"acme"}"#);
         let shown = format!("{builder:?} {:?}", builder.clone().build());
-        for secret in ["alice", "login", "editor", "read"] {
+        for secret in ["alice", "login", "editor", "read", "acme"] {
             assert!(!shown.contains(secret), "{shown}");
         }
     }

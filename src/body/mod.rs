@@ -21,17 +21,13 @@
 //! # }
 //! ```
 
-#[cfg(any(feature = "proxy", feature = "replay", feature = "session"))]
-mod event_stream;
 mod request;
 mod response;
 
-#[cfg(any(feature = "proxy", feature = "replay", feature = "session"))]
-pub(crate) use self::event_stream::is_event_stream;
-#[cfg(any(feature = "replay", feature = "session"))]
-pub(crate) use self::event_stream::is_of_type;
-
-pub use self::{request::RequestBody, response::ResponseBody};
+pub use self::{
+    request::RequestBody,
+    response::{NoBody, ResponseBody},
+};
 
 #[cfg(test)]
 mod tests;

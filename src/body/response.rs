@@ -1,4 +1,5 @@
 use std::{
+    convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -92,5 +93,22 @@ where
             Kind::Inner { body } => body.size_hint(),
             Kind::Fixed { bytes } => SizeHint::with_exact(bytes.len() as u64),
         }
+    }
+}
+
+/// The body of what is inside, where nothing is: [`ResponseBody`]`<NoBody>` is fixed bytes. There are
+/// none of it.
+#[derive(Clone, Copy, Debug)]
+pub enum NoBody {}
+
+impl Body for NoBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match *self {}
     }
 }

@@ -22,6 +22,8 @@ pub const MISSING_CLIENT_CAPABILITY: i32 = -32021;
 /// The request's protocol version is not spoken here (2026-07-28).
 pub const UNSUPPORTED_PROTOCOL_VERSION: i32 = -32022;
 
+/// The caller has not said who it is, or not in a way that is believed.
+pub const UNAUTHORIZED: i32 = from_status(401);
 /// The session is not there, has ended, or is somebody else's.
 pub const SESSION_NOT_FOUND: i32 = from_status(404);
 /// The request took too long to arrive.

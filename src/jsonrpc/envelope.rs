@@ -106,6 +106,17 @@ impl<'a> Envelope<'a> {
         Some(self.spans.field(field, self.body).unwrap_or_default())
     }
 
+    /// What a request with that method is about, to be compared: its [`name`](Self::name), and for
+    /// subscriptions the resource, which no header repeats. `None` if it is no string.
+    #[cfg(feature = "auth")]
+    pub(crate) fn subject_bytes(&self, method: &[u8]) -> Option<Cow<'a, [u8]>> {
+        let field = match method {
+            b"resources/subscribe" | b"resources/unsubscribe" => Field::Uri,
+            method => name_field(method)?,
+        };
+        Self::bytes(self.spans.field(field, self.body)?)
+    }
+
     /// [`method`](Self::method), to be compared.
     #[inline]
     pub(crate) fn method_bytes(&self) -> Option<Cow<'a, [u8]>> {

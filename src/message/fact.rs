@@ -34,7 +34,12 @@ impl Message {
     }
 
     /// With the era of the request that it came in: each fact of its own would be an allocation.
-    #[cfg(any(feature = "message", feature = "replay", feature = "session"))]
+    #[cfg(any(
+        feature = "auth",
+        feature = "message",
+        feature = "replay",
+        feature = "session"
+    ))]
     pub(super) fn in_era(mut self, era: Era) -> Self {
         self.era = Some(era);
         self

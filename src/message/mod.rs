@@ -115,10 +115,20 @@
 
 #[cfg(feature = "message")]
 mod admit;
-#[cfg(any(feature = "message", feature = "replay", feature = "session"))]
+#[cfg(any(
+    feature = "auth",
+    feature = "message",
+    feature = "replay",
+    feature = "session"
+))]
 mod arrival;
 mod classify;
-#[cfg(any(feature = "message", feature = "replay", feature = "session"))]
+#[cfg(any(
+    feature = "auth",
+    feature = "message",
+    feature = "replay",
+    feature = "session"
+))]
 mod collect;
 mod fact;
 mod fault;
@@ -137,11 +147,10 @@ mod service;
 mod unread;
 mod version;
 
+#[cfg(any(feature = "auth", feature = "replay", feature = "session"))]
+pub(crate) use self::arrival::{Arrival, Limits};
 #[cfg(any(feature = "replay", feature = "session"))]
-pub(crate) use self::{
-    arrival::{Arrival, Limits},
-    unread::is_unread,
-};
+pub(crate) use self::unread::is_unread;
 pub use self::{
     classify::{Classified, classify},
     fact::Message,
@@ -154,7 +163,7 @@ pub use self::{future::ResponseFuture, layer::MessageLayer, service::ReadMessage
 /// the era.
 ///
 /// It refuses nothing: whoever wants messages judged has a [`MessageLayer`] outside.
-#[cfg(any(feature = "replay", feature = "session"))]
+#[cfg(any(feature = "auth", feature = "replay", feature = "session"))]
 pub(crate) fn note(parts: &mut http::request::Parts, body: bytes::Bytes) {
     let message = Message::new(body);
     let peek = message.peek();

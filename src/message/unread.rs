@@ -1,7 +1,7 @@
 use http::{HeaderValue, Method, Request, header::CONTENT_TYPE};
 
 use super::Message;
-use crate::body::is_of_type;
+use crate::header::is_of_type;
 
 /// Whether the body may be a message that nobody has read.
 ///

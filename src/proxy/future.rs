@@ -23,9 +23,10 @@ use super::{
 };
 use crate::{
     BoxError,
-    body::{ResponseBody, is_event_stream},
+    body::ResponseBody,
     outcome::Guard,
     refusal::{Recipient, Refusal},
+    sse,
 };
 
 pin_project! {
@@ -135,7 +136,7 @@ fn relay(
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Failure::Switch);
     }
-    let is_event_stream = is_event_stream(&parts.headers);
+    let is_event_stream = sse::is_event_stream(&parts.headers);
     hop::to_client(&mut parts.headers, is_event_stream)?;
     // The version is a matter of each connection.
     parts.version = Version::default();

@@ -25,12 +25,11 @@ use super::{
 };
 use crate::{
     BoxError,
-    body::is_event_stream,
     header::{LAST_EVENT_ID, MCP_PROTOCOL_VERSION, MCP_SESSION_ID, X_ACCEL_BUFFERING},
     jsonrpc::Kind,
     message::{Message, classify},
     protocol::Era,
-    sse::{EventId, StreamKey},
+    sse::{EventId, StreamKey, is_event_stream},
     store::{EventStore, Owner},
 };
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::synthetic;
-use crate::deadline::Deadline;
+use crate::{deadline::Deadline, sse::Place};
 
 /// Keeps the connection of a stream open that is not tracked, without touching it.
 #[derive(Debug)]
@@ -50,104 +50,6 @@ impl KeepAlive {
             self.deadline.as_mut().clear();
             if self.place.is_between_events() {
                 return Poll::Ready(synthetic::keep_alive());
-            }
-        }
-    }
-}
-
-/// Where in a stream the last byte was.
-#[derive(Clone, Copy, Debug, Default)]
-struct Place {
-    /// A line of the event before the blank one has come.
-    in_event: bool,
-    line: Line,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Line {
-    #[default]
-    Start,
-    /// The last byte was a CR; an LF would be part of it.
-    AfterCr,
-    Comment,
-    Field,
-}
-
-impl Place {
-    const fn is_between_events(self) -> bool {
-        !self.in_event && matches!(self.line, Line::Start | Line::AfterCr)
-    }
-
-    fn pass(&mut self, bytes: &[u8]) {
-        // What comes before the last blank line does not matter.
-        let mut rest = bytes;
-        if let Some(at) = memchr::memmem::rfind(bytes, b"\n\n") {
-            *self = Self::default();
-            rest = &bytes[at + 2..];
-        }
-        for &byte in rest {
-            self.step(byte);
-        }
-    }
-
-    const fn step(&mut self, byte: u8) {
-        self.line = match (byte, self.line) {
-            (b'\n', Line::AfterCr) => Line::Start,
-            (b'\r' | b'\n', line) => {
-                match line {
-                    Line::Start | Line::AfterCr => self.in_event = false,
-                    Line::Field => self.in_event = true,
-                    Line::Comment => {}
-                }
-                if byte == b'\r' {
-                    Line::AfterCr
-                } else {
-                    Line::Start
-                }
-            }
-            (b':', Line::Start | Line::AfterCr) => Line::Comment,
-            (_, Line::Start | Line::AfterCr) => Line::Field,
-            (_, line) => line,
-        };
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn place(chunks: &[&str]) -> bool {
-        let mut place = Place::default();
-        for chunk in chunks {
-            place.pass(chunk.as_bytes());
-        }
-        place.is_between_events()
-    }
-
-    #[test]
-    fn s29_events_end_with_a_blank_line_however_they_are_cut() {
-        for (stream, between) in [
-            ("", true),
-            ("data: x\n\n", true),
-            ("data: x\r\n\r\n", true),
-            ("data: x\r\r", true),
-            ("data: x\n\n: ping\n", true),
-            (": ping\n", true),
-            (": ping", false),
-            ("data: x\n", false),
-            ("data: x", false),
-            ("data: x\r", false),
-            ("data: x\r\n", false),
-            ("data: x\n: note\n", false),
-            ("data: x\n\ndata: y\n", false),
-            ("data: x\n\n:a\ndata: y\n\n:b\n", true),
-            ("data: x\n\r\ndata", false),
-        ] {
-            let whole = place(&[stream]);
-            assert_eq!(whole, between, "{stream:?}");
-            for at in 0..stream.len() {
-                let (one, two) = stream.split_at(at);
-                assert_eq!(place(&[one, two]), between, "{one:?} + {two:?}");
             }
         }
     }

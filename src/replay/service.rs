@@ -17,8 +17,7 @@ use super::{
 };
 use crate::{
     BoxError,
-    body::is_of_type,
-    header::{MCP_PROTOCOL_VERSION, MCP_SESSION_ID},
+    header::{MCP_PROTOCOL_VERSION, MCP_SESSION_ID, is_of_type},
     message::{Arrival, Limits, is_unread},
     sse::EventId,
     store::EventStore,

@@ -20,6 +20,7 @@ use crate::{
     jsonrpc::Handshake,
     protocol::Era,
     refusal::{Recipient, Refusal},
+    sse::is_event_stream,
     store::{
         SessionKey, SessionLease, SessionName, SessionRecord, SessionStore, StoreError,
         StoreErrorKind,
@@ -281,7 +282,7 @@ impl Founder {
     {
         response.headers_mut().insert(MCP_SESSION_ID, outer);
         let (session, keep) = (lease.record().clone(), Weak::clone(&self.keep));
-        let learner = Learner::new(body::is_event_stream(response.headers()), move |said| {
+        let learner = Learner::new(is_event_stream(response.headers()), move |said| {
             let Some(keep) = keep.upgrade() else {
                 return;
             };
@@ -407,7 +408,7 @@ fn hold<B>(
 where
     B: Body<Data = Bytes>,
 {
-    let is_stream = body::is_event_stream(response.headers());
+    let is_stream = is_event_stream(response.headers());
     if is_stream {
         // It ends with its session, whatever was said of its length (SSE-13).
         response.headers_mut().remove(CONTENT_LENGTH);

@@ -79,8 +79,26 @@ mod event_id;
 mod fields;
 mod frame;
 mod line;
+#[cfg(any(
+    feature = "auth",
+    feature = "proxy",
+    feature = "replay",
+    feature = "session"
+))]
+mod media;
+#[cfg(any(feature = "auth", feature = "replay"))]
+mod place;
 mod rewrite;
 
+#[cfg(any(
+    feature = "auth",
+    feature = "proxy",
+    feature = "replay",
+    feature = "session"
+))]
+pub(crate) use self::media::is_event_stream;
+#[cfg(any(feature = "auth", feature = "replay"))]
+pub(crate) use self::place::Place;
 pub use self::{
     decode::{DEFAULT_MAX_EVENT_BYTES, DecodeError, Decoder},
     encode::{comment, retry},

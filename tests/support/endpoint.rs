@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Request};
 use hyper::body::Incoming;
-use shadowcat::auth::Principal;
+use shadowcat::auth::{AuthLayer, Authorize, MetadataService, Principal, ScopeLayer};
 use shadowcat::origin::OriginLayer;
 use shadowcat::replay::ReplayHandle;
 use tokio::net::TcpListener;
@@ -32,6 +32,11 @@ pub(crate) struct Demo {
     pub(crate) address: SocketAddr,
     _alive: watch::Sender<()>,
 }
+
+const OPTIONS: serve::Options = serve::Options {
+    keep_alive: Duration::from_secs(15),
+    grace: Duration::from_secs(1),
+};
 
 /// Starts what the tests talk to: the gateway of the example, in front of its demo server.
 pub(crate) async fn endpoint() -> Endpoint {
@@ -67,16 +72,12 @@ pub(crate) async fn gateway_for(
     let (alive, dropped) = watch::channel(());
     let (listener, address) = bind().await;
     let upstream = upstream.parse().expect("a URL");
-    let options = serve::Options {
-        keep_alive: Duration::from_secs(15),
-        grace: Duration::from_secs(1),
-    };
     let (mcp, streams) = stack::mcp(
         &upstream,
         None,
         OriginLayer::loopback(),
         stack::Window::DEFAULT,
-        options.keep_alive,
+        OPTIONS.keep_alive,
     )
     .expect("a usable upstream");
     let service = MapRequest::new(
@@ -87,9 +88,50 @@ pub(crate) async fn gateway_for(
             request
         },
     );
-    tokio::spawn(serve::serve(listener, service, options, closed(dropped)));
+    tokio::spawn(serve::serve(listener, service, OPTIONS, closed(dropped)));
     Endpoint {
         url: format!("http://{address}/mcp"),
+        address,
+        streams,
+        _demo: None,
+        _alive: alive,
+    }
+}
+
+/// What guards a gateway.
+pub(crate) struct Guard<A> {
+    pub(crate) auth: AuthLayer<A>,
+    pub(crate) scopes: ScopeLayer,
+    pub(crate) metadata: MetadataService,
+}
+
+/// Starts the guarded gateway of the example in front of `upstream`; `guard` is told its URL.
+pub(crate) async fn guarded<A>(upstream: &str, guard: impl FnOnce(&str) -> Guard<A>) -> Endpoint
+where
+    A: Authorize<Future: Send> + Send + Sync + 'static,
+{
+    let (alive, dropped) = watch::channel(());
+    let (listener, address) = bind().await;
+    let url = format!("http://{address}/mcp");
+    let Guard {
+        auth,
+        scopes,
+        metadata,
+    } = guard(&url);
+    let (mcp, streams) = stack::guarded(
+        &upstream.parse().expect("a URL"),
+        None,
+        OriginLayer::loopback(),
+        auth,
+        scopes,
+        stack::Window::DEFAULT,
+        OPTIONS.keep_alive,
+    )
+    .expect("a usable upstream");
+    let routes = stack::Routes::new(mcp).with_metadata(Some(metadata));
+    tokio::spawn(serve::serve(listener, routes, OPTIONS, closed(dropped)));
+    Endpoint {
+        url,
         address,
         streams,
         _demo: None,

@@ -1,19 +1,11 @@
 use http::{HeaderMap, header::CONTENT_TYPE};
 
+use crate::header::is_of_type;
+
 /// Whether the body that comes with these is a stream of server-sent events (SWF-1).
 pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE);
     kind.is_some_and(|kind| is_of_type(kind.as_bytes(), b"text/event-stream"))
-}
-
-/// Whether a content type is that one, whatever its parameters.
-pub(crate) fn is_of_type(kind: &[u8], essence: &[u8]) -> bool {
-    // Nearly all others differ in their first bytes.
-    let Some((start, parameters)) = kind.trim_ascii_start().split_at_checked(essence.len()) else {
-        return false;
-    };
-    start.eq_ignore_ascii_case(essence)
-        && matches!(parameters.trim_ascii_start().first(), None | Some(b';'))
 }
 
 #[cfg(test)]

@@ -1,0 +1,330 @@
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime},
+};
+
+use sha2::{Digest as _, Sha256};
+use tokio::{runtime::Handle, time::Instant};
+
+use super::{
+    Issuer, JwtError, JwtErrorKind, JwtStats,
+    claims::{Claims, Times},
+    fault::Fault,
+    flight::{Boarding, Flight, Flights, Turn},
+    future::Deciding,
+    issuer::Policy,
+    key::Key,
+    keyring::{Found, Keyring, Wait},
+    pace::{Pace, Place},
+    token::{MAX_TOKEN_BYTES, Token},
+    verdicts::{Digest, Verdict, Verdicts},
+};
+use crate::auth::{Authorize, Credentials, Decision, Principal, Rejection};
+
+/// Judges tokens that are signed JWTs.
+///
+/// See the [module docs](crate::auth::jwt). A clone costs a reference count, and shares keys and
+/// verdicts.
+#[derive(Clone)]
+#[must_use]
+pub struct JwtAuthorizer {
+    shared: Arc<Shared>,
+}
+
+/// What the clones of one authorizer share.
+pub(super) struct Shared {
+    trusted: Vec<Trusted>,
+    verdicts: Verdicts,
+    flights: Arc<Flights>,
+    pace: Pace,
+    verified: AtomicU64,
+    cache_bytes: usize,
+}
+
+/// An issuer that is trusted.
+#[derive(Clone)]
+struct Trusted {
+    policy: Policy,
+    keyring: Arc<Keyring>,
+}
+
+/// What has to happen before there is a decision.
+pub(super) enum Step {
+    Decided(Result<Principal, Rejection>),
+    /// Keys are being fetched.
+    Keys(Wait),
+    /// Somebody else verifies the same token.
+    Wait(Flight),
+    /// A signature is to be checked, but not on this thread.
+    Check(Check, Place),
+}
+
+/// A token whose claims are all right, if its signature is.
+pub(super) struct Check {
+    key: Arc<Key>,
+    algorithm: super::Algorithm,
+    message_len: usize,
+    signature: Vec<u8>,
+    principal: Principal,
+    times: Times,
+    digest: Digest,
+    turn: Turn,
+}
+
+impl JwtAuthorizer {
+    /// The longest token: 16 KiB.
+    pub const MAX_TOKEN_BYTES: usize = MAX_TOKEN_BYTES;
+
+    /// How much memory verdicts may take unless told otherwise: 8 MiB, which is enough for some 9,000
+    /// tokens of 700 bytes.
+    pub const DEFAULT_CACHE_BYTES: usize = 8 * 1024 * 1024;
+
+    /// Accepts tokens of these issuers.
+    ///
+    /// It may read the system's certificates, which takes some time.
+    ///
+    /// # Errors
+    ///
+    /// If there are none or two of one name, if their keys are for none of their algorithms, or if the
+    /// certificates cannot be read.
+    pub fn new(issuers: impl IntoIterator<Item = Issuer>) -> Result<Self, JwtError> {
+        let mut trusted: Vec<Trusted> = Vec::new();
+        for issuer in issuers {
+            let (policy, keys) = issuer.into_parts();
+            if trusted
+                .iter()
+                .any(|other| other.policy.issuer == policy.issuer)
+            {
+                return Err(JwtErrorKind::Issuer.into());
+            }
+            let keyring = Arc::new(Keyring::new(&policy, keys)?);
+            trusted.push(Trusted { policy, keyring });
+        }
+        if trusted.is_empty() {
+            return Err(JwtErrorKind::Issuer.into());
+        }
+        Ok(Self::with(
+            trusted,
+            Self::DEFAULT_CACHE_BYTES,
+            Pace::ALLOWANCE,
+        ))
+    }
+
+    fn with(trusted: Vec<Trusted>, cache_bytes: usize, allowance: Duration) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                trusted,
+                verdicts: Verdicts::new(cache_bytes),
+                flights: Arc::default(),
+                pace: Pace::new(allowance),
+                verified: AtomicU64::new(0),
+                cache_bytes,
+            }),
+        }
+    }
+
+    /// Keeps verdicts in so many bytes: what tokens say, with all that belongs to it. 0 keeps none.
+    ///
+    /// It is another authorizer then, with a cache of its own.
+    pub fn with_cache_bytes(self, bytes: usize) -> Self {
+        Self::with(self.shared.trusted.clone(), bytes, Pace::ALLOWANCE)
+    }
+
+    /// Fetches the keys of all issuers that have none yet. Without that, the first token that needs
+    /// them does.
+    ///
+    /// # Errors
+    ///
+    /// If an issuer has none afterwards. It is tried again later, when a token comes.
+    pub async fn fetch_keys(&self) -> Result<(), JwtError> {
+        let mut fetched = Ok(());
+        for trusted in &self.shared.trusted {
+            fetched = fetched.and(trusted.keyring.ensure().await);
+        }
+        fetched
+    }
+
+    /// What there is.
+    #[must_use]
+    pub fn stats(&self) -> JwtStats {
+        let (cached, cached_bytes, hits_total) = self.shared.verdicts.stats();
+        let keyrings = self.shared.trusted.iter().map(|trusted| &trusted.keyring);
+        JwtStats {
+            keys: keyrings.clone().map(|keyring| keyring.len()).sum(),
+            fetches_total: keyrings.map(|keyring| keyring.fetches()).sum(),
+            cached,
+            cached_bytes,
+            hits_total,
+            verified_total: self.shared.verified.load(Relaxed),
+        }
+    }
+}
+
+impl Authorize for JwtAuthorizer {
+    type Future = Deciding;
+
+    fn authorize(&self, credentials: Credentials<'_>) -> Decision<Self::Future> {
+        let token = credentials.token();
+        let Self { shared } = self;
+        if token.len() > MAX_TOKEN_BYTES {
+            return Decision::Now(Err(Fault::TooLong.into()));
+        }
+        let digest = Sha256::digest(token).into();
+        let now = Instant::now();
+        for trusted in &shared.trusted {
+            trusted.keyring.tick(now);
+        }
+        if let Some(principal) = shared.verdicts.get(&digest, wall()) {
+            return Decision::Now(Ok(principal));
+        }
+        match shared.judge(token, &digest, true) {
+            Step::Decided(decided) => Decision::Now(decided),
+            step => Decision::Later(Deciding::new(shared, token, digest, step)),
+        }
+    }
+}
+
+impl Shared {
+    /// A verdict that has been reached in the meantime, or the next step to one.
+    pub(super) fn next(&self, token: &str, digest: &Digest, waits: bool) -> Step {
+        match self.verdicts.get(digest, wall()) {
+            Some(principal) => Step::Decided(Ok(principal)),
+            None => self.judge(token, digest, waits),
+        }
+    }
+
+    /// Judges a token that is not known. `waits` says whether it may wait for keys.
+    fn judge(&self, token: &str, digest: &Digest, waits: bool) -> Step {
+        match self.look(token, digest, waits) {
+            Ok(step) => step,
+            Err(rejection) => Step::Decided(Err(rejection)),
+        }
+    }
+
+    /// What costs least comes first: a signature is checked only of a token that would do.
+    fn look(&self, text: &str, digest: &Digest, waits: bool) -> Result<Step, Rejection> {
+        let token = Token::parse(text)?;
+        let claims = Claims::parse(&token.payload)?;
+        let issuer = claims.issuer()?;
+        let mut trusted = self.trusted.iter();
+        // The key is looked for among that issuer's, and nowhere else (T22).
+        let Trusted { policy, keyring } = trusted
+            .find(|trusted| *trusted.policy.issuer == *issuer)
+            .ok_or(Fault::Issuer)?;
+        let times = policy.check(token.algorithm, token.typ.as_deref(), &claims, wall())?;
+        let now = Instant::now();
+        let kid = token.kid.as_deref();
+        let found = if waits {
+            keyring.find(kid, now)
+        } else {
+            keyring.find_now(kid, now)
+        };
+        let key = match found {
+            Found::Here(key) => key,
+            Found::Soon(wait) => return Ok(Step::Keys(wait)),
+            Found::Unknown => return Err(Fault::UnknownKey.into()),
+            Found::Unavailable(after) => return Err(Rejection::unavailable(after)),
+        };
+        let principal = principal(policy, &claims, &token.payload, times)?;
+        let turn = match self.flights.board(digest) {
+            Boarding::Mine(turn) => turn,
+            Boarding::Theirs(flight) => return Ok(Step::Wait(flight)),
+        };
+        let check = Check {
+            key,
+            algorithm: token.algorithm,
+            message_len: token.message.len(),
+            signature: token.signature,
+            principal,
+            times: policy.with_leeway(times),
+            digest: *digest,
+            turn,
+        };
+        // Outside of a runtime, there is no other thread.
+        if self.pace.allows(now) || Handle::try_current().is_err() {
+            let decided = self.check(check, text);
+            self.pace.spend(now, Instant::now());
+            return Ok(Step::Decided(decided));
+        }
+        match self.pace.place() {
+            Some(place) => Ok(Step::Check(check, place)),
+            None => Err(Rejection::unavailable(Duration::from_secs(1))),
+        }
+    }
+
+    /// Checks the signature, and remembers if it is good.
+    pub(super) fn check(&self, check: Check, token: &str) -> Result<Principal, Rejection> {
+        let Check {
+            key,
+            algorithm,
+            message_len,
+            signature,
+            principal,
+            times: Times { start, end },
+            digest,
+            turn,
+        } = check;
+        self.verified.fetch_add(1, Relaxed);
+        let verified = key.verify(algorithm, &token[..message_len], &signature);
+        let outcome = match verified {
+            Ok(()) => {
+                let verdict = Verdict {
+                    principal: principal.clone(),
+                    key,
+                    start: start.unwrap_or(i64::MIN),
+                    end,
+                };
+                self.verdicts.insert(&digest, verdict, wall());
+                Ok(principal)
+            }
+            Err(fault) => Err(fault.into()),
+        };
+        turn.land(&outcome);
+        outcome
+    }
+}
+
+fn principal(
+    policy: &Policy,
+    claims: &Claims<'_>,
+    payload: &[u8],
+    times: Times,
+) -> Result<Principal, Fault> {
+    let text = std::str::from_utf8(payload).map_err(|_| Fault::Claims)?;
+    let expiry = SystemTime::UNIX_EPOCH + Duration::from_millis(times.end.unsigned_abs());
+    let mut builder = Principal::builder(claims.subject()?)
+        .with_issuer(policy.issuer.clone())
+        .with_scopes(claims.scopes()?)
+        .with_expiry(expiry)
+        .with_claims(text);
+    if let Some(client) = claims.client()? {
+        builder = builder.with_client(client);
+    }
+    builder.build().map_err(|_| Fault::Claims)
+}
+
+/// Milliseconds since 1970, by a clock that may be set (C45).
+fn wall() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    // A clock that says so tells nothing, and then no token counts any more.
+    now.map_or(i64::MAX, |now| now.as_millis() as i64)
+}
+
+impl fmt::Debug for JwtAuthorizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { shared } = self;
+        let policies = shared.trusted.iter().map(|trusted| &trusted.policy);
+        f.debug_struct("JwtAuthorizer")
+            .field("issuers", &policies.collect::<Vec<_>>())
+            .field("verdicts", &shared.verdicts)
+            .field("cache_bytes", &shared.cache_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

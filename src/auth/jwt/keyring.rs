@@ -1,0 +1,399 @@
+use std::{
+    error::Error,
+    fmt,
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{runtime::Handle, sync::watch, task::spawn_blocking, time::Instant};
+
+use super::{
+    Algorithm, JwksUrl, JwtError, JwtErrorKind,
+    fetch::Fetcher,
+    issuer::Policy,
+    jwk::Jwk,
+    key::{Key, KeySet},
+    keys::{self, Keys, Source},
+};
+
+/// The keys of one issuer: those of now, and what gets new ones.
+pub(super) struct Keyring {
+    /// Whose they are, for whoever reads the log.
+    issuer: Box<str>,
+    origin: Origin,
+    algorithms: Vec<Algorithm>,
+    state: Mutex<State>,
+    /// When there is something to do that nobody asks for, in milliseconds after `born`.
+    due: AtomicU64,
+    born: Instant,
+    waiters: AtomicUsize,
+    fetches: AtomicU64,
+}
+
+/// Where new keys come from.
+enum Origin {
+    Nowhere,
+    File(Arc<Path>),
+    Url(Fetcher),
+}
+
+struct State {
+    keys: KeySet,
+    /// When these keys were still what their issuer has.
+    as_of: Option<Instant>,
+    /// Nothing is fetched before.
+    not_before: Instant,
+    /// How often in a row there were no new ones, and why.
+    failures: u32,
+    error: Option<JwtError>,
+    /// Over when its other end is dropped.
+    fetch: Option<watch::Receiver<()>>,
+}
+
+/// Where a key is.
+pub(super) enum Found {
+    Here(Arc<Key>),
+    /// Perhaps in the next document.
+    Soon(Wait),
+    /// Nowhere.
+    Unknown,
+    /// Nobody can tell: there are no keys, or too many wait for them.
+    Unavailable(Duration),
+}
+
+impl Keyring {
+    /// How many requests may wait for one fetch. More are told to come again.
+    const MAX_WAITERS: usize = 1_024;
+
+    /// The longest time between two fetches that fail.
+    const MAX_BACKOFF: Duration = Duration::from_secs(5 * 60);
+
+    /// The shortest, while there are no keys at all.
+    const MIN_BACKOFF: Duration = Duration::from_secs(1);
+
+    const NEVER: u64 = u64::MAX;
+
+    pub(super) fn new(policy: &Policy, keys: Keys) -> Result<Self, JwtError> {
+        let now = Instant::now();
+        let algorithms = policy.algorithms.clone();
+        let (origin, keys) = match keys.into_source() {
+            Source::Fixed(jwks) => (Origin::Nowhere, KeySet::new(&jwks, &algorithms)?),
+            Source::File(path, jwks) => (Origin::File(path), KeySet::new(&jwks, &algorithms)?),
+            Source::Url(url) => (Origin::Url(Fetcher::new(url)?), KeySet::default()),
+        };
+        let state = State {
+            as_of: (!keys.is_empty()).then_some(now),
+            keys,
+            not_before: now,
+            failures: 0,
+            error: None,
+            fetch: None,
+        };
+        let this = Self {
+            issuer: policy.issuer.clone(),
+            origin,
+            algorithms,
+            due: AtomicU64::new(Self::NEVER),
+            born: now,
+            waiters: AtomicUsize::new(0),
+            fetches: AtomicU64::new(0),
+            state: Mutex::new(state),
+        };
+        this.schedule(&this.lock());
+        Ok(this)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here can panic half way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refresh(&self) -> Duration {
+        match &self.origin {
+            Origin::Url(fetcher) => fetcher.url().refresh,
+            Origin::Nowhere | Origin::File(_) => JwksUrl::DEFAULT_REFRESH,
+        }
+    }
+
+    fn max_stale(&self) -> Duration {
+        match &self.origin {
+            Origin::Url(fetcher) => fetcher.url().max_stale.max(self.refresh()),
+            Origin::Nowhere | Origin::File(_) => JwksUrl::DEFAULT_MAX_STALE,
+        }
+    }
+
+    /// Sees to what is due. Called with every token.
+    #[inline]
+    pub(super) fn tick(self: &Arc<Self>, now: Instant) {
+        let due = self.due.load(Relaxed);
+        if due != Self::NEVER && self.since_birth(now) >= due {
+            self.see_to(now);
+        }
+    }
+
+    #[cold]
+    fn see_to(self: &Arc<Self>, now: Instant) {
+        let mut state = self.lock();
+        self.forget_stale(&mut state, now);
+        let is_old = state
+            .as_of
+            .is_none_or(|as_of| now - as_of >= self.refresh());
+        if is_old && state.fetch.is_none() && now >= state.not_before {
+            self.start(&mut state, now);
+        }
+        self.schedule(&state);
+    }
+
+    fn forget_stale(&self, state: &mut State, now: Instant) {
+        if matches!(self.origin, Origin::Nowhere) {
+            return;
+        }
+        if state
+            .as_of
+            .is_some_and(|as_of| now - as_of >= self.max_stale())
+        {
+            tracing::error!(issuer = %self.issuer, "keys are too old to be believed");
+            let none = KeySet::default();
+            state.keys.retire_all_but(&none);
+            state.keys = none;
+            state.as_of = None;
+        }
+    }
+
+    /// The key of that name, or what is known of it.
+    pub(super) fn find(self: &Arc<Self>, kid: Option<&str>, now: Instant) -> Found {
+        let mut state = self.lock();
+        if let Some(key) = state.keys.find(kid) {
+            return Found::Here(Arc::clone(key));
+        }
+        if matches!(self.origin, Origin::Nowhere) {
+            return Found::Unknown;
+        }
+        if state.fetch.is_none() && now >= state.not_before {
+            self.start(&mut state, now);
+            self.schedule(&state);
+        }
+        if let Some(fetch) = &state.fetch {
+            return match Wait::new(self, fetch.clone()) {
+                Some(wait) => Found::Soon(wait),
+                None => Found::Unavailable(Self::MIN_BACKOFF),
+            };
+        }
+        self.missing(&state, now)
+    }
+
+    /// The key of that name, for whoever has waited for it.
+    pub(super) fn find_now(&self, kid: Option<&str>, now: Instant) -> Found {
+        let state = self.lock();
+        match state.keys.find(kid) {
+            Some(key) => Found::Here(Arc::clone(key)),
+            None => self.missing(&state, now),
+        }
+    }
+
+    fn missing(&self, state: &State, now: Instant) -> Found {
+        // If the last fetch failed, nobody knows if the issuer has such a key.
+        if state.keys.is_empty() || state.failures > 0 {
+            let left = state.not_before.saturating_duration_since(now);
+            Found::Unavailable(left.max(Self::MIN_BACKOFF))
+        } else {
+            Found::Unknown
+        }
+    }
+
+    /// Fetches, in a task that does not depend on whoever needs the keys (D21).
+    fn start(self: &Arc<Self>, state: &mut State, now: Instant) {
+        // Without a runtime, nobody can: the next one that has one will.
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let (done, fetch) = watch::channel(());
+        state.fetch = Some(fetch);
+        state.not_before = now + JwksUrl::COOLDOWN;
+        self.fetches.fetch_add(1, Relaxed);
+        let fetching = Fetching {
+            keyring: Arc::clone(self),
+            outcome: None,
+            _done: done,
+        };
+        runtime.spawn(fetching.run());
+    }
+
+    async fn get(&self) -> Result<Vec<Jwk>, JwtError> {
+        match &self.origin {
+            Origin::Nowhere => Err(JwtErrorKind::Keys.into()),
+            Origin::Url(fetcher) => Ok(fetcher.fetch().await?),
+            Origin::File(path) => {
+                let path = Arc::clone(path);
+                let read = spawn_blocking(move || keys::read(&path)).await;
+                read.map_err(|error| JwtError::new(JwtErrorKind::File, error))?
+            }
+        }
+    }
+
+    /// A fetch is over, one way or another.
+    fn settle(&self, outcome: Option<Result<Vec<Jwk>, JwtError>>) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.fetch = None;
+        let next = outcome.unwrap_or_else(|| Err(JwtErrorKind::Fetch.into()));
+        let next = next.and_then(|jwks| Ok(state.keys.next(&jwks, &self.algorithms)?));
+        match next {
+            Ok(next) => {
+                state.keys.retire_all_but(&next);
+                state.keys = next;
+                state.as_of = Some(now);
+                state.failures = 0;
+                state.error = None;
+                tracing::debug!(issuer = %self.issuer, keys = state.keys.len(), "fetched keys");
+            }
+            Err(error) => {
+                state.failures = state.failures.saturating_add(1);
+                // The last good ones stay, and go on to age (C69).
+                state.not_before = now + backoff(&state);
+                let (issuer, failures) = (&self.issuer, state.failures);
+                tracing::warn!(%issuer, %error, source = error.source(), failures, "no new keys");
+                state.error = Some(error);
+            }
+        }
+        self.schedule(&state);
+    }
+
+    fn schedule(&self, state: &State) {
+        let due = match (&self.origin, state.as_of) {
+            (Origin::Nowhere, _) | (_, None) => Self::NEVER,
+            (_, Some(as_of)) => {
+                // A time that is told may be longer than any clock goes.
+                let after = |time| self.since_birth(as_of).saturating_add(millis(time));
+                let stale = after(self.max_stale());
+                match &state.fetch {
+                    Some(_) => stale,
+                    None => {
+                        let allowed = self.since_birth(state.not_before);
+                        stale.min(after(self.refresh()).max(allowed))
+                    }
+                }
+            }
+        };
+        self.due.store(due, Relaxed);
+    }
+
+    fn since_birth(&self, at: Instant) -> u64 {
+        millis(at.saturating_duration_since(self.born))
+    }
+
+    /// Fetches keys now, or waits for whoever does; not more often than allowed.
+    ///
+    /// # Errors
+    ///
+    /// If there are none afterwards.
+    pub(super) async fn ensure(self: &Arc<Self>) -> Result<(), JwtError> {
+        let wait = {
+            let now = Instant::now();
+            let mut state = self.lock();
+            if !state.keys.is_empty() {
+                return Ok(());
+            }
+            if state.fetch.is_none() && now >= state.not_before {
+                self.start(&mut state, now);
+            }
+            state.fetch.clone()
+        };
+        if let Some(mut wait) = wait {
+            while wait.changed().await.is_ok() {}
+        }
+        let mut state = self.lock();
+        if state.keys.is_empty() {
+            let error = state.error.take();
+            return Err(error.unwrap_or_else(|| JwtErrorKind::Fetch.into()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn fetches(&self) -> u64 {
+        self.fetches.load(Relaxed)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lock().keys.len()
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(Keyring::NEVER)
+}
+
+/// How long nothing is fetched after a failure.
+fn backoff(state: &State) -> Duration {
+    let first = if state.keys.is_empty() {
+        Keyring::MIN_BACKOFF
+    } else {
+        JwksUrl::COOLDOWN
+    };
+    let doubled = first.saturating_mul(1 << state.failures.saturating_sub(1).min(16));
+    doubled.min(Keyring::MAX_BACKOFF)
+}
+
+/// A fetch on its way. However it ends, its keyring hears of it: also if its runtime is shut down.
+struct Fetching {
+    keyring: Arc<Keyring>,
+    outcome: Option<Result<Vec<Jwk>, JwtError>>,
+    /// Dropped after the keyring has heard of it.
+    _done: watch::Sender<()>,
+}
+
+impl Fetching {
+    async fn run(mut self) {
+        self.outcome = Some(self.keyring.get().await);
+    }
+}
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        self.keyring.settle(self.outcome.take());
+    }
+}
+
+/// Waits for a fetch to be over.
+pub(super) struct Wait {
+    keyring: Arc<Keyring>,
+    fetch: watch::Receiver<()>,
+}
+
+impl Wait {
+    fn new(keyring: &Arc<Keyring>, fetch: watch::Receiver<()>) -> Option<Self> {
+        if keyring.waiters.fetch_add(1, Relaxed) >= Keyring::MAX_WAITERS {
+            keyring.waiters.fetch_sub(1, Relaxed);
+            return None;
+        }
+        let keyring = Arc::clone(keyring);
+        Some(Self { keyring, fetch })
+    }
+
+    pub(super) async fn over(mut self) {
+        // Nothing is ever sent.
+        while self.fetch.changed().await.is_ok() {}
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.keyring.waiters.fetch_sub(1, Relaxed);
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.lock();
+        f.debug_struct("Keyring")
+            .field("issuer", &self.issuer)
+            .field("keys", &state.keys.len())
+            .field("failures", &state.failures)
+            .field("is_fetching", &state.fetch.is_some())
+            .finish_non_exhaustive()
+    }
+}

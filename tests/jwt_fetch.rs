@@ -1,0 +1,350 @@
+//! How keys are fetched: when, from where, and what comes of it.
+
+mod jwt_support;
+
+use std::time::Duration;
+
+use jwt_support::issuer::{Answer, KeyServer, ok};
+use jwt_support::signer::Signer;
+use jwt_support::{
+    authorizer, begin, claims, claims_with, decide, decide_now, jwks, pass, poll, refusal,
+    unavailable,
+};
+use serde_json::json;
+use shadowcat::auth::Decision;
+use shadowcat::auth::jwt::{JwksUrl, JwtAuthorizer};
+
+const UNKNOWN_KEY: &str = "the token is signed with a key that is not known";
+
+fn at(server: &KeyServer) -> JwksUrl {
+    JwksUrl::loopback(&server.url()).expect("a URL of this machine")
+}
+
+async fn serving(document: String) -> (KeyServer, JwtAuthorizer) {
+    let server = KeyServer::start(Answer::Document(document)).await;
+    let authorizer = authorizer(at(&server));
+    (server, authorizer)
+}
+
+#[tokio::test]
+async fn the_first_token_waits_for_the_keys_and_others_with_it() {
+    let signer = Signer::ed("k");
+    let (server, authorizer) = serving(jwks([&signer])).await;
+    let mut waiting = Vec::new();
+    for nth in 0..50 {
+        let token = signer.token(&claims_with("sub", nth.to_string().into()));
+        match begin(&authorizer, &token) {
+            Decision::Later(decision) => waiting.push(decision),
+            Decision::Now(decided) => panic!("without keys: {decided:?}"),
+        }
+    }
+    for (nth, decision) in waiting.into_iter().enumerate() {
+        let principal = decision.await.expect("a good token");
+        assert_eq!(principal.subject(), nth.to_string());
+    }
+    assert_eq!(server.requests(), 1);
+    let head = server.head();
+    assert!(head.starts_with("GET /keys?v=1 HTTP/1.1\r\n"), "{head}");
+    assert!(
+        head.contains(&format!("host: 127.0.0.1:{}\r\n", server.port)),
+        "{head}"
+    );
+    // From now on, nobody waits.
+    assert!(decide_now(&authorizer, &signer.token(&claims())).is_ok());
+}
+
+#[tokio::test]
+async fn keys_can_be_fetched_before_the_first_token() {
+    let signer = Signer::ed("k");
+    let (server, authorizer) = serving(jwks([&signer])).await;
+    authorizer.fetch_keys().await.expect("keys");
+    authorizer.fetch_keys().await.expect("the same ones");
+    assert!(decide_now(&authorizer, &signer.token(&claims())).is_ok());
+    assert_eq!(server.requests(), 1);
+}
+
+#[tokio::test]
+async fn t24_unknown_keys_are_looked_for_once_in_a_cooldown() {
+    let signer = Signer::ed("k");
+    let (server, authorizer) = serving(jwks([&signer])).await;
+    authorizer.fetch_keys().await.expect("keys");
+    let mut unknown = (0..20_000).map(|nth| {
+        let mut header = signer.header();
+        header["kid"] = format!("unknown-{nth}").into();
+        signer.token_of(&header, &claims())
+    });
+    // Within the cooldown of the first fetch, each is answered at once.
+    for token in unknown.by_ref().take(5_000) {
+        assert_eq!(refusal(decide_now(&authorizer, &token)), UNKNOWN_KEY);
+    }
+    assert_eq!(server.requests(), 1);
+    // After it, one more fetch is made, for the first of them.
+    pass(JwksUrl::COOLDOWN).await;
+    let first = unknown.next().expect("one more");
+    assert_eq!(refusal(decide(&authorizer, &first).await), UNKNOWN_KEY);
+    for token in unknown.by_ref().take(10_000) {
+        assert_eq!(refusal(decide_now(&authorizer, &token)), UNKNOWN_KEY);
+    }
+    assert_eq!(server.requests(), 2);
+    assert_eq!(authorizer.stats().verified_total, 0);
+    // And those whose key is known never wait.
+    assert!(decide_now(&authorizer, &signer.token(&claims())).is_ok());
+}
+
+#[tokio::test]
+async fn t24_no_more_wait_for_a_fetch_than_may() {
+    let signer = Signer::ed("k");
+    let server = KeyServer::start(Answer::Stall(Vec::new())).await;
+    let authorizer = authorizer(at(&server));
+    let token = |nth: usize| signer.token(&claims_with("sub", nth.to_string().into()));
+    let waiting: Vec<_> = (0..1_024)
+        .map(|nth| begin(&authorizer, &token(nth)))
+        .collect();
+    assert!(
+        waiting
+            .iter()
+            .all(|decision| matches!(decision, Decision::Later(_)))
+    );
+    let one_more = decide_now(&authorizer, &token(1_024));
+    assert_eq!(unavailable(one_more), Duration::from_secs(1));
+    drop(waiting);
+    assert!(matches!(begin(&authorizer, &token(0)), Decision::Later(_)));
+}
+
+#[tokio::test]
+async fn d21_a_fetch_goes_on_without_whoever_began_it() {
+    let signer = Signer::ed("k");
+    let (server, authorizer) = serving(jwks([&signer])).await;
+    let Decision::Later(mut leader) = begin(&authorizer, &signer.token(&claims())) else {
+        panic!("without keys")
+    };
+    assert!(poll(&mut leader).is_pending());
+    let other = signer.token(&claims_with("sub", "bob".into()));
+    let Decision::Later(follower) = begin(&authorizer, &other) else {
+        panic!("without keys")
+    };
+    drop(leader);
+    assert_eq!(follower.await.expect("a good token").subject(), "bob");
+    assert_eq!(server.requests(), 1);
+}
+
+#[tokio::test]
+async fn c70_t27_old_and_new_keys_count_while_both_are_there() {
+    let (old, new) = (Signer::ed("old"), Signer::ed("new"));
+    let (server, authorizer) = serving(jwks([&old])).await;
+    let old_token = old.token(&claims());
+    assert!(decide(&authorizer, &old_token).await.is_ok());
+
+    server.answer(Answer::Document(jwks([&old, &new])));
+    pass(JwksUrl::COOLDOWN).await;
+    // The first token of the new key brings it, and is not refused.
+    assert!(decide(&authorizer, &new.token(&claims())).await.is_ok());
+    assert!(decide_now(&authorizer, &old_token).is_ok());
+    assert_eq!(server.requests(), 2);
+    // The old key's verdicts are still the same ones.
+    assert_eq!(authorizer.stats().verified_total, 2);
+
+    // When the old one is gone, nobody asks; it is noticed all the same, with a token that is known.
+    server.answer(Answer::Document(jwks([&new])));
+    pass(JwksUrl::DEFAULT_REFRESH).await;
+    assert!(
+        decide_now(&authorizer, &old_token).is_ok(),
+        "not noticed yet"
+    );
+    until(|| authorizer.stats().keys == 1).await;
+    assert_eq!(server.requests(), 3);
+    assert_eq!(refusal(decide_now(&authorizer, &old_token)), UNKNOWN_KEY);
+    assert!(decide_now(&authorizer, &new.token(&claims())).is_ok());
+}
+
+/// Lets other tasks run until it is so.
+async fn until(is_so: impl Fn() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let limit = Duration::from_secs(10);
+    tokio::time::timeout(limit, waiting)
+        .await
+        .expect("it never is");
+}
+
+#[tokio::test]
+async fn a_key_of_the_same_name_is_another_key() {
+    let (old, new) = (Signer::ed("k"), Signer::ed("k"));
+    let (server, authorizer) = serving(jwks([&old])).await;
+    assert!(decide(&authorizer, &old.token(&claims())).await.is_ok());
+    server.answer(Answer::Document(jwks([&new])));
+    pass(JwksUrl::DEFAULT_REFRESH).await;
+    assert!(decide_now(&authorizer, &old.token(&claims())).is_ok());
+    until(|| authorizer.stats().fetches_total == 2 && server.requests() == 2).await;
+    until(|| decide_now(&authorizer, &old.token(&claims())).is_err()).await;
+    assert!(decide_now(&authorizer, &new.token(&claims())).is_ok());
+}
+
+#[tokio::test]
+async fn c69_the_last_good_keys_count_until_they_are_too_old() {
+    let signer = Signer::ed("k");
+    let server = KeyServer::start(Answer::Document(jwks([&signer]))).await;
+    let url = at(&server)
+        .with_refresh(Duration::from_secs(60))
+        .with_max_stale(Duration::from_secs(600));
+    let authorizer = authorizer(url);
+    let token = signer.token(&claims());
+    assert!(decide(&authorizer, &token).await.is_ok());
+    let answers = [
+        Answer::Nothing,
+        Answer::Raw(b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n".to_vec()),
+        Answer::Raw(b"HTTP/1.1 429 Later\r\ncontent-length: 0\r\n\r\n".to_vec()),
+        Answer::Document("<html>".to_owned()),
+        Answer::Document(json!({"keys": []}).to_string()),
+    ];
+    let mut asked = 1;
+    for answer in answers.into_iter().cycle().take(8) {
+        server.answer(answer);
+        pass(Duration::from_secs(59)).await;
+        assert!(decide_now(&authorizer, &token).is_ok(), "never waits");
+        // Until what was begun is over, one way or another.
+        asked = asked.max(authorizer.stats().fetches_total as usize);
+        until(|| server.requests() == asked).await;
+        settled().await;
+    }
+    // Less and less often: after 60, 30 more, 60, 120, 240 s.
+    assert!((4..=7).contains(&asked), "{asked}");
+    assert_eq!(authorizer.stats().keys, 1);
+    pass(Duration::from_secs(150)).await;
+    // Too old, cached or not.
+    let after = unavailable(decide(&authorizer, &token).await);
+    assert!(after >= Duration::from_secs(1), "{after:?}");
+    assert_eq!(authorizer.stats().keys, 0);
+
+    // And there are some again.
+    server.answer(Answer::Document(jwks([&signer])));
+    pass(Duration::from_secs(300)).await;
+    assert!(decide(&authorizer, &token).await.is_ok());
+}
+
+/// Lets a connection that is answered already be read.
+async fn settled() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn c69_at_the_start_it_is_tried_again_soon_and_then_less_often() {
+    let signer = Signer::ed("k");
+    let server = KeyServer::start(Answer::Nothing).await;
+    let authorizer = authorizer(at(&server));
+    let token = signer.token(&claims());
+    let mut backoff = Duration::from_secs(1);
+    for nth in 1..=5 {
+        let told = unavailable(decide(&authorizer, &token).await);
+        // Some of it has passed already.
+        let second = Duration::from_secs(1);
+        assert!(
+            told <= backoff && told >= second.max(backoff - second),
+            "{told:?}"
+        );
+        assert_eq!(server.requests(), nth);
+        // Meanwhile everybody is answered at once.
+        let left = unavailable(decide_now(&authorizer, &token));
+        assert!(left <= backoff, "{left:?}");
+        assert_eq!(server.requests(), nth);
+        pass(backoff).await;
+        backoff *= 2;
+    }
+    server.answer(Answer::Document(jwks([&signer])));
+    assert!(decide(&authorizer, &token).await.is_ok());
+}
+
+#[tokio::test]
+async fn c69_while_keys_cannot_be_had_nobody_says_that_there_is_no_such_key() {
+    let (old, new) = (Signer::ed("old"), Signer::ed("new"));
+    let (server, authorizer) = serving(jwks([&old])).await;
+    authorizer.fetch_keys().await.expect("keys");
+    server.answer(Answer::Nothing);
+    pass(JwksUrl::COOLDOWN).await;
+    let token = new.token(&claims());
+    for decided in [
+        decide(&authorizer, &token).await,
+        decide_now(&authorizer, &token),
+    ] {
+        let left = unavailable(decided);
+        assert!(
+            left > Duration::from_secs(25) && left <= JwksUrl::COOLDOWN,
+            "{left:?}"
+        );
+    }
+    assert!(decide_now(&authorizer, &old.token(&claims())).is_ok());
+    server.answer(Answer::Document(jwks([&new])));
+    pass(JwksUrl::COOLDOWN).await;
+    assert!(decide(&authorizer, &token).await.is_ok());
+}
+
+#[tokio::test]
+async fn keys_may_be_kept_for_ever() {
+    let signer = Signer::ed("k");
+    let server = KeyServer::start(Answer::Document(jwks([&signer]))).await;
+    let url = at(&server)
+        .with_refresh(Duration::MAX)
+        .with_max_stale(Duration::MAX);
+    let authorizer = authorizer(url);
+    let token = signer.token(&claims());
+    assert!(decide(&authorizer, &token).await.is_ok());
+    pass(Duration::from_secs(10 * 365 * 24 * 60 * 60)).await;
+    assert!(decide_now(&authorizer, &token).is_ok());
+    assert_eq!(server.requests(), 1);
+}
+
+#[tokio::test]
+async fn c69_a_server_that_stalls_is_given_up() {
+    let signer = Signer::ed("k");
+    let half = ok(&jwks([&signer]));
+    for stalled in [
+        Vec::new(),
+        b"HTTP/1.1 200 OK\r\n".to_vec(),
+        half[..half.len() - 1].to_vec(),
+    ] {
+        let server = KeyServer::start(Answer::Stall(stalled)).await;
+        let authorizer = authorizer(at(&server));
+        let Decision::Later(mut decision) = begin(&authorizer, &signer.token(&claims())) else {
+            panic!("without keys")
+        };
+        until(|| server.requests() == 1).await;
+        assert!(poll(&mut decision).is_pending());
+        pass(JwksUrl::TIMEOUT).await;
+        assert!(unavailable(decision.await) >= Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn a_runtime_that_is_shut_down_leaves_nothing_behind() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().expect("a runtime")
+    };
+    let signer = Signer::ed("k");
+    let token = signer.token(&claims());
+    let first = runtime();
+    let server = first.block_on(KeyServer::start(Answer::Stall(Vec::new())));
+    let url = at(&server);
+    let authorizer = authorizer(url);
+    // Outside of any, nobody can fetch.
+    assert_eq!(
+        unavailable(decide_now(&authorizer, &token)),
+        Duration::from_secs(1)
+    );
+    let begun = {
+        let _within = first.enter();
+        begin(&authorizer, &token)
+    };
+    let Decision::Later(decision) = begun else {
+        panic!("without keys")
+    };
+    drop(first);
+    let second = runtime();
+    assert!(unavailable(second.block_on(decision)) >= Duration::from_secs(1));
+    assert_eq!(authorizer.stats().fetches_total, 1);
+}

@@ -1,0 +1,125 @@
+//! Keys, tokens and an issuer for the tests of signed tokens.
+
+// Not every test binary that includes this uses all of it.
+#![allow(dead_code)]
+
+pub(crate) mod issuer;
+pub(crate) mod signer;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, SystemTime};
+
+use http::Request;
+use serde_json::{Value, json};
+use shadowcat::auth::jwt::{Issuer, JwtAuthorizer, Keys};
+use shadowcat::auth::{Authorize, Credentials, Decision, Principal, Rejection, RejectionKind};
+use signer::Signer;
+
+pub(crate) const ISSUER: &str = "https://login.example.com";
+pub(crate) const AUDIENCE: &str = "https://mcp.example.com/mcp";
+
+pub(crate) type Decided = Result<Principal, Rejection>;
+
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.expect("a clock that goes").as_secs()
+}
+
+/// What a good token says.
+pub(crate) fn claims() -> Value {
+    json!({
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": "alice",
+        "client_id": "editor",
+        "scope": "tools:read tools:call",
+        "iat": now(),
+        "exp": now() + 3600,
+    })
+}
+
+/// What a good token says, but for one claim. `null` leaves it out.
+pub(crate) fn claims_with(name: &str, value: Value) -> Value {
+    let mut claims = claims();
+    let members = claims.as_object_mut().expect("an object");
+    if value.is_null() {
+        members.remove(name);
+    } else {
+        members.insert(name.to_owned(), value);
+    }
+    claims
+}
+
+/// A JWK set of the public keys.
+pub(crate) fn jwks<'a>(signers: impl IntoIterator<Item = &'a Signer>) -> String {
+    let keys: Vec<_> = signers.into_iter().map(Signer::jwk).collect();
+    json!({ "keys": keys }).to_string()
+}
+
+pub(crate) fn keys<'a>(signers: impl IntoIterator<Item = &'a Signer>) -> Keys {
+    Keys::from_jwks(&jwks(signers)).expect("usable keys")
+}
+
+pub(crate) fn issuer(keys: impl Into<Keys>) -> Issuer {
+    Issuer::new(ISSUER, AUDIENCE, keys).expect("a valid issuer")
+}
+
+pub(crate) fn authorizer(keys: impl Into<Keys>) -> JwtAuthorizer {
+    JwtAuthorizer::new([issuer(keys)]).expect("a valid authorizer")
+}
+
+/// The decision, which has to be there at once.
+pub(crate) fn decide_now(authorizer: &JwtAuthorizer, token: &str) -> Decided {
+    match begin(authorizer, token) {
+        Decision::Now(decided) => decided,
+        Decision::Later(_) => panic!("it takes its time"),
+    }
+}
+
+pub(crate) async fn decide(authorizer: &JwtAuthorizer, token: &str) -> Decided {
+    match begin(authorizer, token) {
+        Decision::Now(decided) => decided,
+        Decision::Later(decision) => decision.await,
+    }
+}
+
+pub(crate) fn begin(
+    authorizer: &JwtAuthorizer,
+    token: &str,
+) -> Decision<<JwtAuthorizer as Authorize>::Future> {
+    let request = Request::new(());
+    authorizer.authorize(Credentials::new(token, &request))
+}
+
+/// What the client of a refused token is told.
+#[track_caller]
+pub(crate) fn refusal(decided: Decided) -> &'static str {
+    match decided.expect_err("it is refused").kind() {
+        RejectionKind::InvalidToken(text) => text,
+        other => panic!("refused as {other:?}"),
+    }
+}
+
+/// After how long the client of a token that nobody can judge is to come again.
+#[track_caller]
+pub(crate) fn unavailable(decided: Decided) -> Duration {
+    match decided.expect_err("it is refused").kind() {
+        RejectionKind::Unavailable(after) => *after,
+        other => panic!("refused as {other:?}"),
+    }
+}
+
+/// Polls once.
+pub(crate) fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Lets that much time pass at once, and no more after it.
+pub(crate) async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
