@@ -97,7 +97,7 @@ fn opened(layer: &SessionLayer) -> HeaderValue {
         response.headers_mut().insert("mcp-session-id", upstream);
         std::future::ready(Ok::<_, Infallible>(response))
     });
-    let mut request = Request::post("/mcp")
+    let request = Request::post("/mcp")
         .header("content-type", "application/json")
         .body(Full::from(INITIALIZE))
         .expect("a valid request");

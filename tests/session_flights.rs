@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 use session_support::{
-    CALL, Had, INITIALIZE, SESSION, Server, Upstream, V, agreed, had, held, opened, post, script,
+    CALL, INITIALIZE, Open, SESSION, Server, Upstream, V, agreed, had, held, opened, post, script,
     text,
 };
 use tokio_test::{assert_pending, task};
@@ -37,8 +37,10 @@ async fn streaming() -> (Server, String) {
     (server, session)
 }
 
-fn assert_repeated(had: &Had, id: &str) {
-    assert_eq!(had.status, StatusCode::BAD_REQUEST, "{had:?}");
+async fn assert_repeated(response: Open, id: &str) {
+    // First, because what is open would not end.
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    let had = had(response).await;
     let start = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32600,"#);
     assert!(had.body.starts_with(start.as_bytes()), "{had:?}");
     assert_eq!(had.headers["content-type"], "application/json");
@@ -55,8 +57,8 @@ async fn a51_second_request_with_an_id_in_flight_is_refused_and_the_first_goes_o
         let upstream = STREAMS.with_borrow_mut(|streams| streams.pop().expect("open"));
         server.asked();
         for _ in 0..2 {
-            let second = server.send(post(&session, call(same))).await;
-            assert_repeated(&second, same);
+            let second = server.open(post(&session, call(same))).await;
+            assert_repeated(second, same).await;
             assert!(!server.was_asked());
         }
         let mut open = Vec::new();
@@ -74,7 +76,8 @@ async fn a51_second_request_with_an_id_in_flight_is_refused_and_the_first_goes_o
         let mut body = first.into_body();
         let frame = body.frame().await.expect("a frame").expect("no error");
         assert_eq!(frame.into_data().expect("data"), "data: {}\n\n");
-        assert_repeated(&server.send(post(&session, call(same))).await, same);
+        let second = server.open(post(&session, call(same))).await;
+        assert_repeated(second, same).await;
         drop((upstream, open, theirs));
         STREAMS.with_borrow_mut(Vec::clear);
         // With the end of the response the id is free, before anybody drops it.
@@ -94,7 +97,7 @@ async fn d12_id_of_a_request_is_free_when_it_is_given_up_before_its_response() {
     let mut first = task::spawn(service.call(post(&session, CALL)));
     assert_pending!(first.poll());
     let Ok(refused) = service.call(post(&session, CALL)).await;
-    assert_repeated(&had(refused).await, "7");
+    assert_repeated(refused, "7").await;
     drop(first);
     gate.add_permits(1);
     let Ok(second) = service.call(post(&session, CALL)).await;
@@ -153,8 +156,9 @@ async fn ids_of_a_batch_are_claimed_together() {
     assert_eq!(first.status(), 200);
     server.asked();
     for ids in [&["2"][..], &["3", "1"], &["4", "4"]] {
-        let had = server.send(batch(ids)).await;
-        assert_eq!(had.status, 400, "{ids:?}");
+        let response = server.open(batch(ids)).await;
+        assert_eq!(response.status(), 400, "{ids:?}");
+        let had = had(response).await;
         let expected = format!("[{{\"jsonrpc\":\"2.0\",\"id\":{},\"error\":", ids[0]);
         assert!(had.body.starts_with(expected.as_bytes()), "{had:?}");
         assert!(!server.was_asked());
@@ -162,7 +166,7 @@ async fn ids_of_a_batch_are_claimed_together() {
     // None of a batch that was refused is taken.
     let second = server.open(batch(&["3", "4"])).await;
     assert_eq!(second.status(), 200);
-    assert_eq!(server.send(post(&session, call("1"))).await.status, 400);
+    assert_eq!(server.open(post(&session, call("1"))).await.status(), 400);
     drop(first);
     assert_eq!(server.open(post(&session, call("1"))).await.status(), 200);
 }

@@ -209,3 +209,28 @@ async fn stores_that_hang_do_not_keep_servers_from_being_told() {
     tokio::time::sleep(Duration::from_secs(20 * 60)).await;
     assert_eq!(memory.stats().sessions, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn d06_d09_request_whose_session_ends_while_a_slow_store_finds_it_is_refused() {
+    let (_, faults, server) = server();
+    let handle = server.layer.handle();
+    // However far the store has come: eight polls before it looks, and eight after.
+    for polls in 0..16 {
+        let session = server.initialize(None).await;
+        let tag = handle.list(None, 1000).await.expect("a list").sessions[0].tag;
+        server.asked();
+        faults.slow_down(8);
+        let mut service = server.service();
+        let mut call = task::spawn(service.call(get(&session)));
+        for _ in 0..polls {
+            assert_pending!(call.poll());
+        }
+        faults.slow_down(0);
+        assert!(handle.terminate(tag).await.expect("the store works"));
+        let Ok(response) = call.await;
+        assert_eq!(response.status(), 404, "after {polls}");
+        settle().await;
+        let asked = server.asked();
+        assert!(asked.iter().all(|one| one.parts.method == "DELETE"));
+    }
+}

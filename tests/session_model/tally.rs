@@ -1,68 +1,64 @@
 //! Whether everything happens often enough.
 
-/// What happened how often.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) given: u32,
-    pub(crate) served: u32,
-    pub(crate) foreign: u32,
-    pub(crate) deleted: u32,
-    pub(crate) forgotten: u32,
-    pub(crate) terminated: u32,
-    pub(crate) expired: u32,
-    pub(crate) cut: u32,
-    pub(crate) refused: u32,
-    pub(crate) clashes: u32,
-    pub(crate) given_up: u32,
+use std::fmt;
+
+macro_rules! tally {
+    ($($name:ident),* $(,)?) => {
+        /// What happened how often.
+        #[derive(Default)]
+        pub(crate) struct Tally {
+            pub(crate) histories: u32,
+            $(pub(crate) $name: u32,)*
+        }
+
+        impl Tally {
+            fn all(&self) -> Vec<(&'static str, u32)> {
+                vec![$((stringify!($name), self.$name)),*]
+            }
+
+            pub(crate) fn add(&mut self, other: &Self) {
+                self.histories += other.histories;
+                $(self.$name += other.$name;)*
+            }
+        }
+    };
+}
+
+tally! {
+    // Openings.
+    given, refused, clashes, failed, given_up,
+    // Requests.
+    served, foreign, gone, repeated, batches, responses, stateless, abandoned, missing,
+    // Interleavings: answered after the session had ended, or another was asked to end it.
+    answered_late, second_deletes, beside_delete,
+    // Ends.
+    deleted, forgotten, terminated, terminated_busy, expired, kept_by_stream,
+    // Streams.
+    streams, cut, resumed, resumed_old, taken_over, cursors_elsewhere, cursors_gone,
 }
 
 impl Tally {
-    fn all(&self) -> [(&'static str, u32); 11] {
-        let Self {
-            given,
-            served,
-            foreign,
-            deleted,
-            forgotten,
-            terminated,
-            expired,
-            cut,
-            refused,
-            clashes,
-            given_up,
-        } = *self;
-        [
-            ("given", given),
-            ("served", served),
-            ("foreign", foreign),
-            ("deleted", deleted),
-            ("forgotten", forgotten),
-            ("terminated", terminated),
-            ("expired", expired),
-            ("cut", cut),
-            ("refused", refused),
-            ("clashes", clashes),
-            ("given_up", given_up),
-        ]
-    }
-
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.given += other.given;
-        self.served += other.served;
-        self.foreign += other.foreign;
-        self.deleted += other.deleted;
-        self.forgotten += other.forgotten;
-        self.terminated += other.terminated;
-        self.expired += other.expired;
-        self.cut += other.cut;
-        self.refused += other.refused;
-        self.clashes += other.clashes;
-        self.given_up += other.given_up;
-    }
-
+    /// Each of these is to be expected in one of a thousand histories, at the very least, and most in
+    /// each.
     pub(crate) fn assert_that_all_happens(&self) {
         for (what, count) in self.all() {
-            assert!(count >= 10, "too few are {what}: {self:?}");
+            assert!(
+                count * 1_000 >= self.histories,
+                "too few are {what}: {self:?}"
+            );
         }
+        assert!(self.served > 2 * self.histories, "{self:?}");
+        assert!(self.given > self.histories, "{self:?}");
+    }
+}
+
+impl fmt::Debug for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut map = f.debug_map();
+        map.entry(&format_args!("histories"), &self.histories);
+        for (name, count) in self.all() {
+            map.entry(&format_args!("{name}"), &count);
+        }
+        map.finish()
     }
 }

@@ -1,482 +1,378 @@
-//! What has to come of it.
+//! What there is, and what the oracle knows of it.
 
-use std::time::Duration;
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::Full;
 use shadowcat::{
     auth::Principal,
+    replay::ReplayLayer,
     session::{Session, SessionLayer},
-    store::{HookKey, MemorySessionStore, faulty::FaultyStore},
+    store::{HookKey, MemorySessionStore, MemoryStore, faulty::FaultyStore},
 };
+use tokio::{sync::oneshot, time::Instant};
 
-use super::session_support::{
-    By, CALL, Had, INITIALIZE, NOTIFICATION, Open, SESSION, Server, Upstream, delete, get, had,
-    post, principal, settle, text,
-};
 use super::{
-    op::{Answer, Op, Verb, Wait, Who},
+    op::{Caller, Op, Pick, Verb, Wait, Who},
+    server::{Body, Call, Server, Sessions, drive, read},
+    session_support::{By, ScriptBody, Upstream, delete, get, post, principal, settle},
     tally::Tally,
 };
 
-#[path = "audit.rs"]
-mod audit;
-
-/// Runs a history, and panics if anything is not as it has to be.
-pub(crate) fn run(history: &[Op]) -> Tally {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
-        let mut world = World::new();
-        for op in history {
-            world.step(op).await;
-            // A slow store is given time to forget.
-            settle().await;
-            world.check();
-        }
-        world.finish().await;
-        world.tally
-    })
-}
-
-const IDLE: Duration = Duration::from_secs(80);
-const MAX: usize = 4;
-const MAX_EACH: usize = 3;
+pub(crate) const IDLE: Duration = Duration::from_secs(80);
+pub(crate) const MAX: usize = 4;
+pub(crate) const MAX_EACH: usize = 3;
+/// Longer than any history.
+const LONG: Duration = Duration::from_secs(1_000_000);
 
 /// What the oracle knows of a session.
-struct Known {
-    id: String,
-    upstream: String,
-    owner: Who,
-    fact: Session,
-    told: std::sync::Arc<std::sync::atomic::AtomicUsize>,
-    is_over: bool,
-    used: tokio::time::Instant,
-    /// It may have been used since: a request was given up before it was known to be one of it.
-    is_unsure: bool,
+pub(crate) struct Known {
+    pub(crate) id: String,
+    pub(crate) upstream: String,
+    pub(crate) owner: Who,
+    pub(crate) has_batches: bool,
+    pub(crate) fact: Session,
+    /// How often the hook was called.
+    pub(crate) told: Arc<AtomicUsize>,
+    pub(crate) is_over: bool,
+    pub(crate) used: Instant,
+    /// Whether a DELETE has reached the server and is not answered.
+    pub(crate) is_deleting: bool,
+    /// Ids of requests under way.
+    pub(crate) ids: Vec<u8>,
+    /// There is one GET stream per session: what becomes of a second one is for other tests.
+    pub(crate) has_listened: bool,
+    /// How often the server has to be told of its end.
+    pub(crate) farewells: usize,
 }
 
-struct Stream {
-    session: usize,
-    client: Option<Open>,
-    upstream: Upstream,
+/// A request that has reached the server.
+pub(crate) struct Flight {
+    pub(crate) call: Call,
+    /// Of none if it is stateless.
+    pub(crate) session: Option<usize>,
+    pub(crate) verb: Verb,
+    pub(crate) ids: Vec<u8>,
+    pub(crate) reply: oneshot::Sender<Response<ScriptBody>>,
 }
 
-struct World {
-    server: Server<FaultyStore<MemorySessionStore>>,
-    memory: MemorySessionStore,
-    store: FaultyStore<MemorySessionStore>,
-    people: [Principal; 2],
-    sessions: Vec<Known>,
-    streams: Vec<Stream>,
-    gives_sessions: bool,
-    hook: HookKey,
-    tally: Tally,
+pub(crate) struct Stream {
+    pub(crate) session: usize,
+    pub(crate) is_get: bool,
+    pub(crate) client: Option<Pin<Box<Body>>>,
+    /// What the client has had of what was said.
+    pub(crate) had: usize,
+    pub(crate) said: Vec<u32>,
+    /// The server's end, until it ends it.
+    pub(crate) upstream: Option<Upstream>,
+    /// The request's, as long as its first client is there.
+    pub(crate) ids: Vec<u8>,
+    pub(crate) answers: u8,
+}
+
+/// Where a stream can be resumed: after so much of what was said.
+pub(crate) struct Cursor {
+    pub(crate) id: String,
+    pub(crate) stream: usize,
+    pub(crate) position: usize,
+}
+
+pub(crate) struct World {
+    pub(crate) server: Server,
+    pub(crate) layer: Sessions,
+    pub(crate) replay: ReplayLayer<MemoryStore>,
+    pub(crate) events: MemoryStore,
+    pub(crate) memory: MemorySessionStore,
+    pub(crate) store: FaultyStore<MemorySessionStore>,
+    pub(crate) people: [Principal; 2],
+    pub(crate) sessions: Vec<Known>,
+    pub(crate) flights: Vec<Flight>,
+    pub(crate) streams: Vec<Stream>,
+    pub(crate) cursors: Vec<Cursor>,
+    /// How many sessions the server has given.
+    pub(crate) given: usize,
+    /// Those of them that came with an error, of whose ends it has to be told.
+    pub(crate) failed: Vec<String>,
+    pub(crate) gives_sessions: bool,
+    pub(crate) hook: HookKey,
+    pub(crate) next_number: u32,
+    pub(crate) tally: Tally,
+}
+
+/// A refusal, whole.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) status: StatusCode,
+    headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+/// What has come of a request.
+pub(crate) enum Outcome {
+    Answered(Response<Body>),
+    Arrived(Call, super::server::Arrival),
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let memory = MemorySessionStore::new()
             .with_idle_timeout(Some(IDLE))
             .with_max_sessions(MAX)
             .with_max_per_owner(MAX_EACH);
         let store = FaultyStore::new(memory.clone());
+        let events = MemoryStore::new().with_retain_for(LONG);
+        let replay = ReplayLayer::new(events.clone())
+            .with_keep_alive(None)
+            .with_stall_timeout(None)
+            .with_max_detached_for(LONG);
         Self {
-            server: Server::new(SessionLayer::new(store.clone())),
+            server: Server::default(),
+            layer: SessionLayer::new(store.clone()),
+            replay,
+            events,
             memory,
             store,
             people: [principal("i", "alice"), principal("i", "bob")],
             sessions: Vec::new(),
+            flights: Vec::new(),
             streams: Vec::new(),
+            cursors: Vec::new(),
+            given: 0,
+            failed: Vec::new(),
             gives_sessions: false,
             hook: HookKey::new(),
-            tally: Tally::default(),
+            next_number: 0,
+            tally: Tally {
+                histories: 1,
+                ..Tally::default()
+            },
         }
     }
 
-    async fn step(&mut self, op: &Op) {
+    pub(crate) async fn step(&mut self, op: &Op) {
         match *op {
-            Op::Initialize(who, answer) => self.initialize(who, answer).await,
-            Op::Send(who, nth, verb, answer) => {
-                if let Some(nth) = self.nth(nth) {
-                    self.send(who, nth, verb, answer).await;
+            Op::Initialize(who, opening) => self.initialize(who, opening).await,
+            Op::Send(caller, pick, verb, id) => {
+                if let Some(nth) = self.pick(pick) {
+                    self.send(self.who(caller, nth), nth, verb, id);
                 }
             }
-            Op::Stray(who, verb, is_theirs) => self.stray(who, verb, is_theirs).await,
-            Op::Hang(nth) => {
-                if let Some(at) = nth.checked_rem(self.streams.len()) {
-                    let stream = self.streams.remove(at);
-                    self.touch(stream.session);
+            Op::Answer(nth, answer) => {
+                if let Some(nth) = back(nth, self.flights.len()) {
+                    self.answer(nth, answer);
                 }
             }
-            Op::Close(nth) => {
-                if let Some(at) = nth.checked_rem(self.streams.len()) {
-                    let stream = self.streams.remove(at);
-                    drop(stream.upstream);
-                    self.server
-                        .world()
-                        .sessions
-                        .values_mut()
-                        .for_each(Vec::clear);
-                    let client = stream.client.expect("it is open");
-                    had(client).await;
-                    self.touch(stream.session);
+            Op::Abandon(nth) => {
+                if let Some(nth) = back(nth, self.flights.len()) {
+                    let flight = self.flights.remove(nth);
+                    self.land(flight.session, flight.verb, &flight.ids);
+                    self.tally.abandoned += 1;
                 }
             }
-            Op::Terminate(nth) => {
-                if let Some(nth) = self.nth(nth) {
+            Op::Stray(who, stray) => self.stray(who, stray),
+            Op::Say(nth) => self.say(nth),
+            Op::Close(nth) => self.close(nth),
+            Op::Hang(nth) => self.hang(nth),
+            Op::Resume(caller, rest, cursor) => self.resume(caller, rest, cursor),
+            Op::Terminate(pick) => {
+                if let Some(nth) = self.pick(pick) {
                     self.terminate(nth).await;
                 }
             }
-            Op::Wait(wait) => self.wait(wait).await,
+            Op::Wait(wait) => {
+                self.pass(match wait {
+                    Wait::Short => Duration::from_secs(1),
+                    Wait::AlmostIdle => IDLE - Duration::from_secs(2),
+                    Wait::Idle => IDLE + IDLE / 4,
+                })
+                .await;
+            }
             Op::Slow(polls) => self.store.faults().slow_down(polls),
         }
     }
 
-    /// Counted from the last one on: those are still there.
-    fn nth(&self, nth: usize) -> Option<usize> {
-        let nth = nth.checked_rem(self.sessions.len())?;
-        Some(self.sessions.len() - 1 - nth)
+    pub(crate) fn pick(&self, pick: Pick) -> Option<usize> {
+        let all = 0..self.sessions.len();
+        let some: Vec<_> = all
+            .filter(|nth| pick.any || !self.sessions[*nth].is_over)
+            .collect();
+        Some(some[back(pick.nth, some.len())?])
     }
 
-    fn touch(&mut self, nth: usize) {
-        self.sessions[nth].used = tokio::time::Instant::now();
-        self.sessions[nth].is_unsure = false;
+    pub(crate) fn who(&self, caller: Caller, nth: usize) -> Who {
+        let owner = self.sessions[nth].owner;
+        match caller {
+            Caller::Owner => owner,
+            Caller::Stranger => 1 - owner,
+        }
     }
 
-    fn live(&self) -> impl Iterator<Item = &Known> {
+    /// Sends a request, which goes as far as it does.
+    pub(crate) fn ask(&mut self, request: Request<Full<Bytes>>) -> Outcome {
+        let mut call = self.server.call(&self.layer, &self.replay, request);
+        let server = self.server.clone();
+        match drive(&mut call, || !server.inbox().arrived.is_empty()) {
+            Some(Ok(response)) => Outcome::Answered(response),
+            Some(Err(never)) => match never {},
+            None => {
+                let arrival = self.server.inbox().arrived.pop().expect("one came");
+                Outcome::Arrived(call, arrival)
+            }
+        }
+    }
+
+    /// Sends a request that does not come as far as the server.
+    pub(crate) fn refused(&mut self, request: Request<Full<Bytes>>) -> Refused {
+        match self.ask(request) {
+            Outcome::Answered(response) => whole(response),
+            Outcome::Arrived(..) => panic!("SE-1: it should not reach the server"),
+        }
+    }
+
+    pub(crate) fn request(&self, who: Who, id: &str, verb: Verb, n: u8) -> Request<Full<Bytes>> {
+        let call = |n| {
+            format!(r#"{{"jsonrpc":"2.0","id":{n},"method":"tools/call","params":{{"name":"x"}}}}"#)
+        };
+        let request = match verb {
+            Verb::Call => post(id, call(n)),
+            Verb::Batch => post(id, format!("[{},{}]", call(n), call(n + 10))),
+            Verb::Respond => post(id, format!(r#"{{"jsonrpc":"2.0","id":{n},"result":{{}}}}"#)),
+            Verb::Notify => post(id, r#"{"jsonrpc":"2.0","method":"notifications/progress"}"#),
+            Verb::Listen => get(id),
+            Verb::Delete => delete(id),
+            Verb::Stateless => post(
+                id,
+                format!(
+                    r#"{{"jsonrpc":"2.0","id":{n},"method":"tools/list","params":{{"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}}}}"#
+                ),
+            ),
+        };
+        request.by(Some(&self.people[who]))
+    }
+
+    /// SE-2: what is not there looks like this.
+    pub(crate) fn unknown(&mut self, who: Who, verb: Verb, n: u8) -> Refused {
+        let request = self.request(who, &"A".repeat(43), verb, n);
+        let refused = self.refused(request);
+        assert_eq!(refused.status, 404);
+        refused
+    }
+
+    pub(crate) fn is_held(&self, nth: usize) -> bool {
+        let flies = self.flights.iter().any(|one| one.session == Some(nth));
+        let mut streams = self.streams.iter().filter(|one| one.session == nth);
+        flies || streams.any(|one| one.client.is_some())
+    }
+
+    pub(crate) fn live(&self) -> impl Iterator<Item = &Known> {
         self.sessions.iter().filter(|one| !one.is_over)
     }
 
-    async fn ask(&mut self, request: Request<Full<Bytes>>, answer: Answer) -> Option<Open> {
-        let last = self.sessions.last().map(|one| one.upstream.clone());
-        let is_live = last.is_some() && self.sessions.last().is_some_and(|one| !one.is_over);
-        self.server.script(move |asked| {
-            if asked
-                .parts
-                .extensions
-                .get::<Session>()
-                .is_none_or(Session::is_ended)
-                && asked.parts.method == "DELETE"
-            {
-                // Of what has expired.
-                return None;
-            }
-            let response = Response::builder();
-            let response = match (answer, &last) {
-                (Answer::Fine | Answer::Never, _) => return None,
-                (Answer::Refuses, _) if asked.parts.method == "DELETE" => response.status(405),
-                (Answer::Refuses, _) => response.status(500).header(SESSION, "no"),
-                (Answer::Forgets, _) => response.status(404),
-                (Answer::Repeats, Some(last)) if is_live => response.header(SESSION, last),
-                (Answer::Garbles, _) => response.header(SESSION, "not an id"),
-                (Answer::Repeats | Answer::GivesNone, _) => response,
-            };
-            Some(response.body(text("{}")).expect("valid"))
-        });
-        if answer == Answer::Never {
-            let service = self.server.service();
-            let mut call = std::pin::pin!(tower::ServiceExt::oneshot(service, request));
-            // Not even once: before the server is asked.
-            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-            return match call.as_mut().poll(&mut cx) {
-                std::task::Poll::Ready(Ok(response)) => Some(response),
-                std::task::Poll::Ready(Err(never)) => match never {},
-                std::task::Poll::Pending => None,
-            };
-        }
-        Some(self.server.open(request).await)
-    }
-
-    async fn initialize(&mut self, who: Who, answer: Answer) {
-        let person = &self.people[usize::from(who)];
-        let request = post("", INITIALIZE).by(Some(person));
-        let hers = self.live().filter(|one| one.owner == who).count();
-        let all = self.live().count();
-        self.server.asked();
-        let Some(response) = self.ask(request, answer).await else {
-            self.tally.given_up += 1;
-            // What a slow store has not taken back yet.
-            self.pass(Duration::from_secs(3)).await;
-            let live: Vec<_> = self.live().map(|one| one.upstream.clone()).collect();
-            self.server
-                .world()
-                .sessions
-                .retain(|name, _| live.contains(name));
+    /// A request is not under way any more.
+    pub(crate) fn land(&mut self, session: Option<usize>, verb: Verb, ids: &[u8]) {
+        let Some(nth) = session else {
             return;
         };
-        let response = had(response).await;
-        let asked = self.server.asked();
-        if hers >= MAX_EACH || all >= MAX {
-            let status = if hers >= MAX_EACH { 429 } else { 503 };
-            assert_eq!(response.status, status, "SE-4");
-            assert!(asked.is_empty(), "SE-8");
-            self.tally.refused += 1;
-            return;
-        }
-        let is_given = response.headers.contains_key(SESSION);
-        let repeats =
-            answer == Answer::Repeats && self.sessions.last().is_some_and(|one| !one.is_over);
-        let status = match answer {
-            Answer::Refuses => 500,
-            Answer::Garbles => 502,
-            _ if repeats => 502,
-            _ => 200,
-        };
-        assert_eq!(response.status, status, "SE-8");
-        self.tally.clashes += u32::from(repeats);
-        let is_fine = matches!(answer, Answer::Fine | Answer::Never);
-        assert_eq!(is_given, is_fine, "SE-8");
-        let fact = asked[0].fact();
-        assert_eq!(fact.is_ended(), !is_given, "SE-8");
-        if !is_given {
-            return;
-        }
-        self.gives_sessions = true;
-        let id = response.session();
-        assert!(self.sessions.iter().all(|one| one.id != id), "SE-3");
-        assert!(
-            id.len() >= 43 && id.bytes().all(|byte| byte.is_ascii_graphic()),
-            "SE-3"
-        );
-        let told = std::sync::Arc::<std::sync::atomic::AtomicUsize>::default();
-        let count = std::sync::Arc::clone(&told);
-        fact.on_end(self.hook, move || {
-            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        });
-        let given = format!("up-{}", self.given());
-        self.sessions.push(Known {
-            id,
-            upstream: given,
-            owner: who,
-            fact: fact.clone(),
-            told,
-            is_over: false,
-            used: tokio::time::Instant::now(),
-            is_unsure: false,
-        });
-        self.tally.given += 1;
+        let known = &mut self.sessions[nth];
+        known.ids.retain(|id| !ids.contains(id));
+        known.is_deleting &= verb != Verb::Delete;
+        known.used = Instant::now();
     }
 
-    /// The number of the session that the server has given last.
-    fn given(&self) -> usize {
-        let world = self.server.world();
-        let numbers = world
-            .sessions
-            .keys()
-            .filter_map(|name| name.strip_prefix("up-"));
-        numbers
-            .filter_map(|nth| nth.parse().ok())
-            .max()
-            .expect("one was given")
-    }
-
-    fn request(&self, who: Who, id: &str, verb: Verb) -> Request<Full<Bytes>> {
-        let request = match verb {
-            Verb::Call => post(id, CALL),
-            Verb::Notify => post(id, NOTIFICATION),
-            Verb::Listen => get(id),
-            Verb::Delete => delete(id),
-        };
-        request.by(Some(&self.people[usize::from(who)]))
-    }
-
-    /// SE-2: what is not there, looks like this.
-    async fn unknown(&mut self, who: Who, verb: Verb) -> Had {
-        let id = "A".repeat(43);
-        let request = self.request(who, &id, verb);
-        self.server.send(request).await
-    }
-
-    async fn stray(&mut self, who: Who, verb: Verb, is_theirs: bool) {
-        let id = match self.sessions.last() {
-            Some(one) if is_theirs => one.upstream.clone(),
-            _ => "stray".to_owned(),
-        };
-        let request = self.request(who, &id, verb);
-        self.server.asked();
-        let response = self.server.send(request).await;
-        assert!(!self.server.was_asked(), "SE-1");
-        assert_eq!(response, self.unknown(who, verb).await, "SE-2");
-    }
-
-    async fn send(&mut self, who: Who, nth: usize, verb: Verb, answer: Answer) {
-        let known = &self.sessions[nth];
-        let (is_over, owner, upstream) = (known.is_over, known.owner, known.upstream.clone());
-        let request = self.request(who, &known.id, verb);
-        self.server.asked();
-        if is_over || owner != who {
-            let response = self
-                .ask(request, Answer::Fine)
-                .await
-                .expect("it is waited for");
-            assert!(!self.server.was_asked(), "SE-1");
-            assert_eq!(
-                had(response).await,
-                self.unknown(who, verb).await,
-                "SE-2, SE-5"
-            );
-            self.tally.foreign += u32::from(owner != who);
-            return;
-        }
-        let Some(response) = self.ask(request, answer).await else {
-            self.sessions[nth].is_unsure = true;
-            self.tally.given_up += 1;
-            settle().await;
-            // It may have reached the server.
-            let is_there = self.server.world().sessions.contains_key(&upstream);
-            if !is_there {
-                self.over_for_the_server(nth).await;
-            }
-            return;
-        };
-        self.touch(nth);
-        let asked = self.server.asked();
-        assert_eq!(asked.len(), 1, "SE-6");
-        assert_eq!(asked[0].session(), Some(&*upstream), "SE-1");
-        assert_eq!(
-            asked[0].fact().principal(),
-            self.people[usize::from(who)].owner(),
-            "SE-1"
-        );
-        self.tally.served += 1;
-        let status = response.status().as_u16();
-        match (verb, answer) {
-            (Verb::Delete, Answer::Refuses) => assert_eq!(status, 405),
-            (_, Answer::Refuses) => assert_eq!(status, 500),
-            (_, Answer::Forgets) => {
-                assert_eq!(status, 404);
-                self.over(nth);
-                self.tally.forgotten += 1;
-            }
-            (Verb::Delete, _) => {
-                assert_eq!(status, 200);
-                self.over(nth);
-                self.tally.deleted += 1;
-            }
-            (Verb::Listen, _) => {
-                assert_eq!(status, 200);
-                let mut world = self.server.world();
-                let open = world.sessions.get_mut(&upstream).expect("it is there");
-                let stream = open.pop().expect("it is open");
-                drop(world);
-                self.streams.push(Stream {
-                    session: nth,
-                    client: Some(response),
-                    upstream: stream,
-                });
-                return;
-            }
-            _ => assert_eq!(status, 200),
-        }
-        had(response).await;
-        self.touch(nth);
-        self.cut().await;
-    }
-
-    /// A client has gone while it was deleted: the server says that it is not there.
-    async fn over_for_the_server(&mut self, nth: usize) {
-        let known = &self.sessions[nth];
-        let request = self.request(known.owner, &known.id, Verb::Call);
-        let response = self
-            .ask(request, Answer::Fine)
-            .await
-            .expect("it is waited for");
-        assert_eq!(response.status(), 404);
-        drop(response);
-        self.over(nth);
-        self.cut().await;
-    }
-
-    async fn terminate(&mut self, nth: usize) {
-        let handle = self.server.layer.handle();
-        let owner = self.sessions[nth].fact.owner();
-        let list = handle.list(None, 1000).await.expect("a list");
-        let found = list.sessions.into_iter().find(|one| one.owner == owner);
-        assert_eq!(found.is_some(), !self.sessions[nth].is_over);
-        let Some(found) = found else {
-            return;
-        };
-        assert!(handle.terminate(found.tag).await.expect("the store works"));
-        self.over(nth);
-        self.tally.terminated += 1;
-        self.cut().await;
-        settle().await;
-        let upstream = &self.sessions[nth].upstream;
-        assert!(
-            !self.server.world().sessions.contains_key(upstream),
-            "SES-11"
-        );
-    }
-
-    async fn wait(&mut self, wait: Wait) {
-        let time = match wait {
-            Wait::Short => Duration::from_secs(1),
-            Wait::AlmostIdle => IDLE - Duration::from_secs(2),
-            Wait::Idle => IDLE + IDLE / 4,
-        };
-        self.pass(time).await;
-    }
-
-    async fn pass(&mut self, time: Duration) {
+    pub(crate) async fn pass(&mut self, time: Duration) {
         tokio::time::sleep(time).await;
         settle().await;
-        let now = tokio::time::Instant::now();
         for nth in 0..self.sessions.len() {
-            let is_held = self.streams.iter().any(|stream| stream.session == nth);
-            let known = &self.sessions[nth];
-            if known.is_over || is_held {
+            let (is_held, known) = (self.is_held(nth), &mut self.sessions[nth]);
+            if known.is_over {
                 continue;
             }
-            // Before its time it is there, and afterwards it is not; its end is told in between.
-            let idle = now - known.used;
-            if idle >= IDLE && known.is_unsure && !known.fact.is_ended() {
-                let request = self.request(known.owner, &known.id, Verb::Call);
-                let response = self.ask(request, Answer::Fine).await;
-                let status = response.expect("it is waited for").status();
-                if status == 200 {
-                    self.touch(nth);
-                } else {
-                    assert_eq!(status, 404, "SE-6");
-                    self.sessions[nth].is_over = true;
-                }
-            } else if idle >= IDLE {
+            let idle = known.used.elapsed();
+            if is_held || idle < IDLE {
+                assert!(!known.fact.is_ended(), "SE-6, D11");
+                self.tally.kept_by_stream += u32::from(is_held && idle >= IDLE);
+            } else {
+                // Before its time it is there, and afterwards it is not; its end is told in between.
                 let told = IDLE + IDLE / 8 + Duration::from_secs(1);
-                assert!(
-                    known.fact.is_ended() || idle < told,
-                    "SES-11 after {idle:?}"
-                );
-                self.sessions[nth].is_over = true;
+                assert!(known.fact.is_ended() || idle < told, "SES-11: {idle:?}");
+                known.is_over = true;
+                known.farewells += 1;
                 self.tally.expired += 1;
-            } else {
-                assert!(!known.fact.is_ended(), "SE-6");
             }
         }
     }
 
-    fn over(&mut self, nth: usize) {
-        self.sessions[nth].is_over = true;
-        assert!(self.sessions[nth].fact.is_ended());
+    /// What holds after every step.
+    pub(crate) fn check(&mut self) {
+        for known in &self.sessions {
+            let is_ended = known.fact.is_ended();
+            assert!(known.is_over || !is_ended, "SE-6");
+            assert_eq!(known.told.load(Relaxed), usize::from(is_ended), "once");
+        }
+        // What has expired may not have been swept.
+        let (live, held) = (self.live().count(), self.memory.stats().sessions);
+        assert!(live <= held && held <= MAX, "SE-4: {live}, {held}");
+        self.read_all();
     }
 
-    /// The streams of sessions that are over have ended.
-    async fn cut(&mut self) {
-        let mut open = Vec::new();
-        for mut stream in std::mem::take(&mut self.streams) {
-            if self.sessions[stream.session].is_over {
-                stream.upstream.say("data: late\n\n");
-                let client = stream.client.take().expect("it is open");
-                assert_eq!(had(client).await.body, "", "SE-5");
-                assert!(!stream.upstream.is_read(), "SE-5");
-                self.tally.cut += 1;
-            } else {
-                open.push(stream);
-            }
+    /// Everybody goes, and nothing is left.
+    pub(crate) async fn finish(&mut self) {
+        let expired = self.tally.expired;
+        self.store.faults().slow_down(0);
+        self.flights.clear();
+        for stream in &mut self.streams {
+            stream.client = None;
         }
-        self.streams = open;
+        for known in &mut self.sessions {
+            known.used = Instant::now();
+        }
+        self.pass(IDLE + IDLE / 4).await;
+        settle().await;
+        assert_eq!(self.memory.stats().sessions, 0, "OB-1");
+        assert_eq!(self.replay.handle().streams(), [], "OB-1");
+        assert_eq!(self.events.stats().streams, 0, "RPL-10");
+        for stream in &self.streams {
+            let is_read = stream.upstream.as_ref().is_some_and(Upstream::is_read);
+            assert!(!is_read, "OB-1: a server is still read");
+        }
+        let told = std::mem::take(&mut self.server.inbox().told);
+        for known in &self.sessions {
+            assert!(known.fact.is_ended(), "OB-1");
+            let count = told.iter().filter(|one| **one == known.upstream).count();
+            assert_eq!(count, known.farewells, "SES-11 of {}", known.upstream);
+        }
+        let known: usize = self.sessions.iter().map(|one| one.farewells).sum();
+        assert_eq!(told.len(), known + self.failed.len(), "SES-11");
+        let stats = self.layer.handle().stats();
+        let given = (self.sessions.len() + self.failed.len()) as u64;
+        assert_eq!((stats.opened_total, stats.ended_total), (given, given));
+        assert_eq!(stats.expired_total, u64::from(self.tally.expired));
+        // What is left at the end does not count as something that happens.
+        self.tally.expired = expired;
+    }
+}
+
+/// Counted from the last one on.
+pub(crate) fn back(nth: usize, len: usize) -> Option<usize> {
+    let nth = nth.checked_rem(len)?;
+    Some(len - 1 - nth)
+}
+
+pub(crate) fn whole(response: Response<Body>) -> Refused {
+    let (parts, body) = response.into_parts();
+    let (body, is_over) = read(&mut Box::pin(body));
+    assert!(is_over, "it is whole");
+    Refused {
+        status: parts.status,
+        headers: parts.headers,
+        body,
     }
 }
