@@ -10,7 +10,7 @@ use session_support::{
     CALL, INITIALIZE, Open, SESSION, Server, Upstream, V, agreed, had, held, opened, post, script,
     text,
 };
-use tokio_test::{assert_pending, task};
+use tokio_test::{assert_pending, assert_ready_ok, task};
 use tower::Service;
 
 fn call(id: &str) -> String {
@@ -96,8 +96,8 @@ async fn d12_id_of_a_request_is_free_when_it_is_given_up_before_its_response() {
     let session = opened(&mut service, &gate).await;
     let mut first = task::spawn(service.call(post(&session, CALL)));
     assert_pending!(first.poll());
-    let Ok(refused) = service.call(post(&session, CALL)).await;
-    assert_repeated(refused, "7").await;
+    let mut refused = task::spawn(service.call(post(&session, CALL)));
+    assert_repeated(assert_ready_ok!(refused.poll()), "7").await;
     drop(first);
     gate.add_permits(1);
     let Ok(second) = service.call(post(&session, CALL)).await;

@@ -6,7 +6,8 @@
 //! facts into the request's extensions:
 //!
 //! - [`Message`]: the body's bytes and what they say, for a POST;
-//! - [`Era`](crate::protocol::Era): the rules that the request follows, for every request.
+//! - [`Era`](crate::protocol::Era): the rules that the request follows, for every request. A message
+//!   has it with it; [`Era::of`](crate::protocol::Era::of) tells it in either case.
 //!
 //! The inner service gets the original bytes, in a [`RequestBody`](crate::body::RequestBody).
 //!
