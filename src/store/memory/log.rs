@@ -7,7 +7,7 @@ use std::{
     },
 };
 
-use super::{account::Account, records::Records, waiters::Waiters};
+use super::{account::Account, records::Records, shared::Shared, waiters::Waiters};
 use crate::{
     sse::StreamKey,
     store::{End, StoreErrorKind},
@@ -109,6 +109,11 @@ impl Log {
 }
 
 impl State {
+    /// The memory that it takes in all, as long as it is in the registry.
+    pub(super) fn held(&self) -> usize {
+        Shared::COST + self.about.len() + self.records.held()
+    }
+
     /// Whether the event of that number is new: it may be there already.
     pub(super) fn admits(&self, sequence: u64) -> Result<bool, StoreErrorKind> {
         if self.is_gone {

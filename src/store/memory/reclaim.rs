@@ -1,10 +1,7 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
-};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use super::{
-    account::Account,
+    account::{Account, Balance},
     log::{About, Log, State},
     records::Step,
     registry::{Group, Need, Scope, Victim},
@@ -29,12 +26,12 @@ impl Shared {
         best - refused
     }
 
-    /// By what the rings of an owner grow: what is not used counts as much as what is, and nobody
-    /// should lose an event to that.
+    /// By what the rings of an owner grow: what is not used counts as much as what is, and no stream
+    /// that is written should lose an event to that.
     pub(super) fn step(&self, account: &Account) -> Step {
-        let is_plenty = |held: &AtomicUsize, most: usize| held.load(Relaxed) < most / 2;
-        if is_plenty(&self.bytes, self.limits.max_total_bytes)
-            && is_plenty(&account.bytes, self.limits.max_owner_bytes)
+        let is_plenty = |balance: &Balance, most: usize| balance.live() < most / 2;
+        if is_plenty(&self.balance, self.limits.max_total_bytes)
+            && is_plenty(&account.balance, self.limits.max_owner_bytes)
         {
             Step::Plenty
         } else {
@@ -75,13 +72,29 @@ impl Shared {
     }
 
     pub(super) fn charge(&self, account: &Account, bytes: usize) {
-        self.bytes.fetch_add(bytes, Relaxed);
-        account.bytes.fetch_add(bytes, Relaxed);
+        self.balance.charge(bytes);
+        account.balance.charge(bytes);
     }
 
     pub(super) fn release(&self, account: &Account, bytes: usize) {
-        self.bytes.fetch_sub(bytes, Relaxed);
-        account.bytes.fetch_sub(bytes, Relaxed);
+        self.balance.release(bytes);
+        account.balance.release(bytes);
+    }
+
+    /// Notes that a stream which holds so much has ended.
+    pub(super) fn end(&self, account: &Account, bytes: usize) {
+        self.balance.end(bytes);
+        account.balance.end(bytes);
+    }
+
+    /// [`release`](Self::release) of a stream, as far as it has come.
+    fn release_of(&self, log: &Log, state: &State, bytes: usize) {
+        if state.end.is_some() {
+            self.balance.release_ended(bytes);
+            log.account.balance.release_ended(bytes);
+        } else {
+            self.release(&log.account, bytes);
+        }
     }
 
     /// Counts evicted events: now and then, and not in each append.
@@ -100,10 +113,10 @@ impl Shared {
         }
         state.is_gone = true;
         self.count_all(&mut state);
-        let held = Self::COST + state.about.len() + state.records.held();
+        let held = state.held();
         state.records.clear();
         state.about = About::EMPTY;
-        self.release(&log.account, held);
+        self.release_of(log, &state, held);
         let woken = state.waiters.take();
         drop(state);
         woken.wake();
@@ -125,7 +138,8 @@ impl Shared {
         }
         let held = state.records.held();
         let evicted = state.records.clear();
-        self.release(&log.account, held);
+        // It may have ended meanwhile.
+        self.release_of(log, &state, held);
         state.uncounted = state.uncounted.saturating_add(evicted as u32);
         self.count_all(&mut state);
     }
@@ -140,11 +154,11 @@ impl Shared {
             // Whoever is nobody in particular is many.
             Scope::Owner(owner) if owner.is_anonymous() => 0,
             Scope::Owner(_) => {
-                let held = account.bytes.load(Relaxed);
+                let held = account.balance.all();
                 held.saturating_sub(self.limits.max_owner_bytes)
             }
             Scope::Store => {
-                let held = self.bytes.load(Relaxed);
+                let held = self.balance.all();
                 held.saturating_sub(self.limits.max_total_bytes)
             }
         }

@@ -123,6 +123,16 @@ impl Records {
         forgotten
     }
 
+    /// Gives back what is not used, if it is more than what is. Returns how much that was.
+    pub(super) fn shrink(&mut self) -> usize {
+        let before = self.held();
+        if self.bytes.capacity() > 2 * self.bytes.len() {
+            self.bytes.shrink_to_fit();
+            self.ends.shrink_to_fit();
+        }
+        before - self.held()
+    }
+
     /// Forgets all events, but not how many there were. Returns how many were kept.
     pub(super) fn clear(&mut self) -> usize {
         let forgotten = self.ends.len();

@@ -1,16 +1,13 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher, Hash, RandomState},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 use hashbrown::HashTable;
 
 use super::{
-    account::{Account, ByOwner},
+    account::{Account, Balance, ByOwner},
     log::Log,
     slots::{List, Of, Slots},
 };
@@ -114,7 +111,7 @@ impl Registry {
             Some((ByOwner(account), _)) => Arc::clone(account),
             None => Arc::new(Account {
                 owner,
-                bytes: AtomicUsize::new(0),
+                balance: Balance::default(),
             }),
         };
         let log = Arc::new(Log::new(key, Arc::clone(&account), about));

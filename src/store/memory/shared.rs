@@ -1,11 +1,12 @@
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use tokio::{runtime::Handle, time::Instant};
 
 use super::{
+    account::Balance,
     expiry::Sweeper,
     limits::Limits,
     log::Log,
@@ -27,8 +28,7 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     /// What deadlines are counted from.
     pub(super) epoch: Instant,
-    /// What is held, or about to be.
-    pub(super) bytes: AtomicUsize,
+    pub(super) balance: Balance,
     pub(super) evicted: AtomicU64,
     registry: Mutex<Registry>,
 }
@@ -41,7 +41,7 @@ impl Shared {
         Self {
             limits,
             epoch: Instant::now(),
-            bytes: AtomicUsize::new(0),
+            balance: Balance::default(),
             evicted: AtomicU64::new(0),
             registry: Mutex::new(Registry::new()),
         }
@@ -50,7 +50,7 @@ impl Shared {
     pub(super) fn stats(&self) -> MemoryStats {
         MemoryStats {
             streams: self.registry().len(),
-            bytes: self.bytes.load(Relaxed),
+            bytes: self.balance.all(),
             evicted: self.evicted.load(Relaxed),
         }
     }
@@ -158,6 +158,10 @@ impl Shared {
             return Ok(());
         }
         state.end = Some(end);
+        // Nobody writes any more, and a stream is kept for long after its end.
+        let unused = state.records.shrink();
+        self.release(&log.account, unused);
+        self.end(&log.account, state.held());
         let woken = state.waiters.take();
         drop(state);
         woken.wake();

@@ -70,6 +70,9 @@ fn everything_that_is_charged_is_released() {
     }
     let stats = store.stats();
     assert_eq!((stats.streams, stats.bytes), (0, 0));
+    let _written = open(&store, 1);
+    let balance = &store.shared.balance;
+    assert_eq!(balance.live(), balance.all(), "and so is what has ended");
 }
 
 #[test]
@@ -111,6 +114,56 @@ fn small_rings_grow_by_more_while_memory_is_there() {
     assert_eq!(held, 2 * 100 + 2 * 4);
     let (_, held) = held_by_two(MemoryStore::new().with_max_owner_bytes(most));
     assert_eq!(held, 2 * 100 + 2 * 4);
+}
+
+#[test]
+fn streams_that_have_ended_are_no_reason_to_grow_by_less() {
+    let most = 64 * 1024;
+    for store in [
+        MemoryStore::new().with_max_owner_bytes(most),
+        MemoryStore::new().with_max_total_bytes(most),
+    ] {
+        for nth in 1..100 {
+            let mut writer = open(&store, nth);
+            for sequence in 1..=16 {
+                now(writer.append(sequence, &[nth; 100]));
+            }
+            now(writer.close(End::Complete));
+        }
+        let full = store.stats();
+        assert!(full.bytes > most / 2 && full.streams < 99, "{full:?}");
+        let evicted = |store: &MemoryStore| store.stats().evicted;
+        let before = evicted(&store);
+        let mut writer = open(&store, 200);
+        now(writer.append(1, &[0; 100]));
+        now(writer.append(2, &[0; 100]));
+        let after = evicted(&store);
+        assert!(
+            after > before,
+            "the room for sixteen costs one that has ended"
+        );
+        for sequence in 3..=16 {
+            now(writer.append(sequence, &[0; 100]));
+        }
+        assert_eq!(evicted(&store), after, "and it is there");
+        assert_eq!(page(&store, 200).floor(), 1);
+    }
+}
+
+#[test]
+fn stream_that_has_ended_keeps_no_more_than_it_uses() {
+    let store = MemoryStore::new();
+    let mut writer = open(&store, 1);
+    let empty = store.stats().bytes;
+    for sequence in 1..=3 {
+        now(writer.append(sequence, &[7; 100]));
+    }
+    assert_eq!(store.stats().bytes - empty, 16 * 100 + 16 * 4);
+    now(writer.close(End::Complete));
+    assert_eq!(store.stats().bytes - empty, 3 * 100 + 3 * 4);
+    assert_eq!(page(&store, 1).events(), [7; 300]);
+    now(store.purge(OWNER));
+    assert_eq!(store.stats().bytes, 0);
 }
 
 #[tokio::test(start_paused = true)]
