@@ -141,17 +141,19 @@ fn rounds<const N: usize>(
 
 /// So often are all processes started anew: where one happens to lie in memory makes it some percent
 /// slower or faster than another of its kind, for as long as it lives.
-const STARTS: usize = 3;
+const JSON_STARTS: usize = 3;
+const PACED_STARTS: usize = 5;
 
-/// [`rounds`] with new processes each time; `kinds` are compared.
+/// `count` [`rounds`] each time with new processes; `kinds` are compared.
 fn starts<const N: usize>(
+    starts: usize,
     count: usize,
     kinds: [&str; N],
     mut measure: impl FnMut(&mut Bench, &Role) -> Result<f64>,
 ) -> Result<[Vec<f64>; N]> {
     let mut values = [const { Vec::new() }; N];
-    for _ in 0..STARTS {
-        let new = of(count.div_ceil(STARTS), kinds, &mut measure)?;
+    for _ in 0..starts {
+        let new = of(count, kinds, &mut measure)?;
         for (values, new) in values.iter_mut().zip(new) {
             values.extend(new);
         }
@@ -171,7 +173,8 @@ const KINDS: [&str; 4] = ["baseline", "merging", "proxy", "gateway"];
 
 pub(crate) fn json(count: usize) -> Result<()> {
     let kinds = ["baseline", "proxy", "gateway", "whole"];
-    let mut values = starts(count * JSON_ROUNDS, kinds, Bench::json)?;
+    let each = (count * JSON_ROUNDS).div_ceil(JSON_STARTS);
+    let mut values = starts(JSON_STARTS, each, kinds, Bench::json)?;
     let proxy = ratio(&values[1], &values[0]);
     let gateway = ratio(&values[2], &values[0]);
     let whole = ratio(&values[3], &values[2]);
@@ -229,7 +232,9 @@ pub(crate) fn paced(count: usize) -> Result<()> {
 
     // Twice in each round, in the order 0 1 1 0: a machine that becomes slower or faster meanwhile does
     // so for both.
-    let mut values = of(2 * count, ["merging", "gateway"], Bench::paced)?;
+    let each = 2 * count.div_ceil(PACED_STARTS);
+    let kinds = ["merging", "gateway"];
+    let mut values = starts(PACED_STARTS, each, kinds, Bench::paced)?;
     for values in &mut values {
         let twice = values.chunks(2);
         *values = twice
