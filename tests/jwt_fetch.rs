@@ -2,6 +2,8 @@
 
 mod jwt_support;
 
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use jwt_support::issuer::{Answer, KeyServer, ok};
@@ -347,4 +349,70 @@ fn a_runtime_that_is_shut_down_leaves_nothing_behind() {
     let second = runtime();
     assert!(unavailable(second.block_on(decision)) >= Duration::from_secs(1));
     assert_eq!(authorizer.stats().fetches_total, 1);
+}
+
+/// A fetch that nobody can make any more once ended on the thread that began it, under the lock that it
+/// then wanted itself.
+#[test]
+fn d24_a_runtime_that_is_shut_down_hangs_nobody() {
+    let nowhere = || authorizer(JwksUrl::loopback("http://127.0.0.1:1/keys").expect("a URL"));
+    // Told by another thread: one that hangs says nothing.
+    let (said, heard) = mpsc::channel();
+    let gone = said.clone();
+    thread::spawn(move || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_all().build().expect("a runtime");
+        let handle = runtime.handle().clone();
+        drop(runtime);
+        let _within = handle.enter();
+        let token = Signer::ed("k").token(&claims());
+        let Decision::Later(decision) = begin(&nowhere(), &token) else {
+            panic!("it waits for what is over already")
+        };
+        let left = unavailable(tokio_test::block_on(decision));
+        let ensured = tokio_test::block_on(nowhere().fetch_keys());
+        gone.send((left, ensured.is_err())).expect("somebody hears");
+    });
+    let (left, is_error) = heard.recv_timeout(LIMIT).expect("it hangs");
+    assert!(left >= Duration::from_secs(1), "{left:?}");
+    assert!(is_error);
+
+    // And while it is being shut down, with a request under way.
+    let (arrived, begun) = mpsc::channel();
+    let (go_on, goes_on) = mpsc::channel();
+    thread::spawn(move || {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(2).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let authorizer = nowhere();
+        let token = Signer::ed("k").token(&claims());
+        runtime.spawn(async move {
+            arrived.send(()).expect("somebody hears");
+            goes_on.recv().expect("it is told");
+            drop(begin(&authorizer, &token));
+        });
+        begun.recv().expect("it began");
+        let handle = runtime.handle().clone();
+        let shut = thread::spawn(move || drop(runtime));
+        // What is spawned now is dropped.
+        while !is_closed(&handle) {
+            thread::yield_now();
+        }
+        go_on.send(()).expect("it waits");
+        shut.join().expect("no panic");
+        said.send((Duration::ZERO, true)).expect("somebody hears");
+    });
+    heard.recv_timeout(LIMIT).expect("it hangs");
+}
+
+/// How long something may take that takes no time.
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn is_closed(handle: &tokio::runtime::Handle) -> bool {
+    let task = handle.spawn(std::future::pending::<()>());
+    if task.is_finished() {
+        return true;
+    }
+    task.abort();
+    false
 }

@@ -142,10 +142,12 @@ impl Keyring {
         let is_old = state
             .as_of
             .is_none_or(|as_of| now - as_of >= self.refresh());
-        if is_old && state.fetch.is_none() && now >= state.not_before {
-            self.start(&mut state, now);
-        }
+        let begun = is_old.then(|| self.begin(&mut state, now)).flatten();
         self.schedule(&state);
+        drop(state);
+        if let Some(begun) = begun {
+            begun.go();
+        }
     }
 
     fn forget_stale(&self, state: &mut State, now: Instant) {
@@ -173,17 +175,19 @@ impl Keyring {
         if matches!(self.origin, Origin::Nowhere) {
             return Found::Unknown;
         }
-        if state.fetch.is_none() && now >= state.not_before {
-            self.start(&mut state, now);
-            self.schedule(&state);
-        }
-        if let Some(fetch) = &state.fetch {
-            return match Wait::new(self, fetch.clone()) {
+        let begun = self.begin(&mut state, now);
+        let found = match &state.fetch {
+            Some(fetch) => match Wait::new(self, fetch.clone()) {
                 Some(wait) => Found::Soon(wait),
                 None => Found::Unavailable(Self::MIN_BACKOFF),
-            };
+            },
+            None => self.missing(&state, now),
+        };
+        drop(state);
+        if let Some(begun) = begun {
+            begun.go();
         }
-        self.missing(&state, now)
+        found
     }
 
     /// The key of that name, for whoever has waited for it.
@@ -205,22 +209,25 @@ impl Keyring {
         }
     }
 
-    /// Fetches, in a task that does not depend on whoever needs the keys (D21).
-    fn start(self: &Arc<Self>, state: &mut State, now: Instant) {
+    /// Begins a fetch, if it is time for one and there is none. The caller lets it
+    /// [go](Begun::go) once nobody holds the lock.
+    fn begin(self: &Arc<Self>, state: &mut State, now: Instant) -> Option<Begun> {
+        if state.fetch.is_some() || now < state.not_before {
+            return None;
+        }
         // Without a runtime, nobody can: the next one that has one will.
-        let Ok(runtime) = Handle::try_current() else {
-            return;
-        };
+        let runtime = Handle::try_current().ok()?;
         let (done, fetch) = watch::channel(());
         state.fetch = Some(fetch);
         state.not_before = now + JwksUrl::COOLDOWN;
+        self.schedule(state);
         self.fetches.fetch_add(1, Relaxed);
         let fetching = Fetching {
             keyring: Arc::clone(self),
             outcome: None,
             _done: done,
         };
-        runtime.spawn(fetching.run());
+        Some(Begun { runtime, fetching })
     }
 
     async fn get(&self) -> Result<Vec<Jwk>, JwtError> {
@@ -298,10 +305,13 @@ impl Keyring {
             if !state.keys.is_empty() {
                 return Ok(());
             }
-            if state.fetch.is_none() && now >= state.not_before {
-                self.start(&mut state, now);
+            let begun = self.begin(&mut state, now);
+            let wait = state.fetch.clone();
+            drop(state);
+            if let Some(begun) = begun {
+                begun.go();
             }
-            state.fetch.clone()
+            wait
         };
         if let Some(mut wait) = wait {
             while wait.changed().await.is_ok() {}
@@ -336,6 +346,24 @@ fn backoff(state: &State) -> Duration {
     };
     let doubled = first.saturating_mul(1 << state.failures.saturating_sub(1).min(16));
     doubled.min(Keyring::MAX_BACKOFF)
+}
+
+/// A fetch that is about to go its way.
+#[must_use = "its keyring waits for it"]
+struct Begun {
+    runtime: Handle,
+    fetching: Fetching,
+}
+
+impl Begun {
+    /// In a task that does not depend on whoever needs the keys (D21).
+    ///
+    /// Never under the keyring's lock: a runtime that is being shut down drops the task on the spot, and
+    /// that takes the lock (D24).
+    fn go(self) {
+        let Self { runtime, fetching } = self;
+        runtime.spawn(fetching.run());
+    }
 }
 
 /// A fetch on its way. However it ends, its keyring hears of it: also if its runtime is shut down.
