@@ -45,6 +45,8 @@ struct State {
     keys: KeySet,
     /// When these keys were still what their issuer has.
     as_of: Option<Instant>,
+    /// When the issuer was last asked, whatever came of it.
+    asked: Instant,
     /// Nothing is fetched before.
     not_before: Instant,
     /// How often in a row there were no new ones, and why.
@@ -87,6 +89,7 @@ impl Keyring {
         };
         let state = State {
             as_of: (!keys.is_empty()).then_some(now),
+            asked: now,
             keys,
             not_before: now,
             failures: 0,
@@ -126,17 +129,16 @@ impl Keyring {
         }
     }
 
-    /// Sees to what is due. Called with every token.
+    /// Sees to what is due. Called with every token. Says whether the keys are doubtful: then what they
+    /// have verified is, too.
     #[inline]
-    pub(super) fn tick(self: &Arc<Self>, now: Instant) {
+    pub(super) fn tick(self: &Arc<Self>, now: Instant) -> bool {
         let due = self.due.load(Relaxed);
-        if due != Self::NEVER && self.since_birth(now) >= due {
-            self.see_to(now);
-        }
+        due != Self::NEVER && self.since_birth(now) >= due && self.see_to(now)
     }
 
     #[cold]
-    fn see_to(self: &Arc<Self>, now: Instant) {
+    fn see_to(self: &Arc<Self>, now: Instant) -> bool {
         let mut state = self.lock();
         self.forget_stale(&mut state, now);
         let is_old = state
@@ -144,10 +146,28 @@ impl Keyring {
             .is_none_or(|as_of| now - as_of >= self.refresh());
         let begun = is_old.then(|| self.begin(&mut state, now)).flatten();
         self.schedule(&state);
+        let is_doubtful = self.is_doubtful(&state, now);
         drop(state);
         if let Some(begun) = begun {
             begun.go();
         }
+        is_doubtful
+    }
+
+    /// Whether a key may have been withdrawn long ago, because no token has come that had anybody ask,
+    /// and the issuer is being asked now (T27).
+    fn is_doubtful(&self, state: &State, now: Instant) -> bool {
+        state.fetch.is_some() && now - state.asked >= self.doubt(state)
+    }
+
+    /// How long after the issuer was asked its keys are believed without asking again. One that has not
+    /// answered is not waited for as often as it is asked (C69).
+    fn doubt(&self, state: &State) -> Duration {
+        let refresh = match state.failures {
+            0 => self.refresh(),
+            _ => self.refresh().max(Self::MAX_BACKOFF),
+        };
+        refresh.saturating_mul(2)
     }
 
     fn forget_stale(&self, state: &mut State, now: Instant) {
@@ -169,7 +189,9 @@ impl Keyring {
     /// The key of that name, or what is known of it.
     pub(super) fn find(self: &Arc<Self>, kid: Option<&str>, now: Instant) -> Found {
         let mut state = self.lock();
-        if let Some(key) = state.keys.find(kid) {
+        if let Some(key) = state.keys.find(kid)
+            && !self.is_doubtful(&state, now)
+        {
             return Found::Here(Arc::clone(key));
         }
         if matches!(self.origin, Origin::Nowhere) {
@@ -247,6 +269,7 @@ impl Keyring {
         let now = Instant::now();
         let mut state = self.lock();
         state.fetch = None;
+        state.asked = now;
         let next = outcome.unwrap_or_else(|| Err(JwtErrorKind::Fetch.into()));
         let next = next.and_then(|jwks| Ok(state.keys.next(&jwks, &self.algorithms)?));
         match next {
@@ -278,7 +301,10 @@ impl Keyring {
                 let after = |time| self.since_birth(as_of).saturating_add(millis(time));
                 let stale = after(self.max_stale());
                 match &state.fetch {
-                    Some(_) => stale,
+                    Some(_) => {
+                        let asked = self.since_birth(state.asked);
+                        stale.min(asked.saturating_add(millis(self.doubt(state))))
+                    }
                     None => {
                         let allowed = self.since_birth(state.not_before);
                         stale.min(after(self.refresh()).max(allowed))

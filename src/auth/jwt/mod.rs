@@ -90,8 +90,9 @@
 //! refused at once if they may not. Where there are no keys at all, tokens wait for those. If keys cannot
 //! be fetched, tokens of unknown keys are answered with 503 and `Retry-After`, at once until it is tried
 //! again; the last keys count on, until they are [too old](JwksUrl::with_max_stale). Tokens of known keys
-//! never wait. Up to 1,024 wait for the keys of one issuer; more get 503. [`fetch_keys`](JwtAuthorizer::fetch_keys) gets them
-//! before the first token comes.
+//! do not wait, unless nobody has come for so long that they [may have been
+//! withdrawn](JwksUrl::with_refresh). Up to 1,024 wait for the keys of one issuer; more get 503.
+//! [`fetch_keys`](JwtAuthorizer::fetch_keys) gets them before the first token comes.
 //!
 //! # Cost
 //!
