@@ -89,7 +89,7 @@ impl JwksUrl {
     }
 
     /// Also connects to addresses of private networks: 10/8, 172.16/12, 192.168/16, 100.64/10 and
-    /// fc00::/7. Never to link-local ones, where clouds keep secrets.
+    /// fc00::/7. Never to link-local ones, and others at which clouds give out secrets.
     pub const fn allow_private_addresses(mut self) -> Self {
         self.allows_private = true;
         self

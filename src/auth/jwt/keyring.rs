@@ -9,7 +9,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime::Handle, sync::watch, task::spawn_blocking, time::Instant};
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    task::spawn_blocking,
+    time::{Instant, timeout},
+};
 
 use super::{
     Algorithm, JwksUrl, JwtError, JwtErrorKind,
@@ -19,6 +24,7 @@ use super::{
     key::{Key, KeySet},
     keys::{self, Keys, Source},
 };
+use crate::BoxError;
 
 /// The keys of one issuer: those of now, and what gets new ones.
 pub(super) struct Keyring {
@@ -179,9 +185,7 @@ impl Keyring {
             .is_some_and(|as_of| now - as_of >= self.max_stale())
         {
             tracing::error!(issuer = %self.issuer, "keys are too old to be believed");
-            let none = KeySet::default();
-            state.keys.retire_all_but(&none);
-            state.keys = none;
+            state.keys.replace(KeySet::default());
             state.as_of = None;
         }
     }
@@ -258,24 +262,33 @@ impl Keyring {
             Origin::Url(fetcher) => Ok(fetcher.fetch().await?),
             Origin::File(path) => {
                 let path = Arc::clone(path);
-                let read = spawn_blocking(move || keys::read(&path)).await;
-                read.map_err(|error| JwtError::new(JwtErrorKind::File, error))?
+                let reading = spawn_blocking(move || keys::read(&path));
+                // What lies on another machine may take for ever.
+                let read = timeout(JwksUrl::TIMEOUT, reading).await;
+                let failed = |error: BoxError| JwtError::new(JwtErrorKind::File, error);
+                read.map_err(|elapsed| failed(elapsed.into()))?
+                    .map_err(|panicked| failed(panicked.into()))?
             }
         }
     }
 
+    /// Makes keys of what was fetched, which takes a while: not under the lock, because every token
+    /// whose verdict is not known wants that.
+    fn ready(&self, jwks: &[Jwk]) -> Result<KeySet, JwtError> {
+        let keys = self.lock().keys.clone();
+        Ok(keys.next(jwks, &self.algorithms)?)
+    }
+
     /// A fetch is over, one way or another.
-    fn settle(&self, outcome: Option<Result<Vec<Jwk>, JwtError>>) {
+    fn settle(&self, outcome: Option<Result<KeySet, JwtError>>) {
         let now = Instant::now();
         let mut state = self.lock();
         state.fetch = None;
         state.asked = now;
         let next = outcome.unwrap_or_else(|| Err(JwtErrorKind::Fetch.into()));
-        let next = next.and_then(|jwks| Ok(state.keys.next(&jwks, &self.algorithms)?));
         match next {
             Ok(next) => {
-                state.keys.retire_all_but(&next);
-                state.keys = next;
+                state.keys.replace(next);
                 state.as_of = Some(now);
                 state.failures = 0;
                 state.error = None;
@@ -395,14 +408,15 @@ impl Begun {
 /// A fetch on its way. However it ends, its keyring hears of it: also if its runtime is shut down.
 struct Fetching {
     keyring: Arc<Keyring>,
-    outcome: Option<Result<Vec<Jwk>, JwtError>>,
+    outcome: Option<Result<KeySet, JwtError>>,
     /// Dropped after the keyring has heard of it.
     _done: watch::Sender<()>,
 }
 
 impl Fetching {
     async fn run(mut self) {
-        self.outcome = Some(self.keyring.get().await);
+        let fetched = self.keyring.get().await;
+        self.outcome = Some(fetched.and_then(|jwks| self.keyring.ready(&jwks)));
     }
 }
 
