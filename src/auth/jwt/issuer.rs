@@ -101,7 +101,8 @@ impl Issuer {
         Ok(self)
     }
 
-    /// How far the issuer's clock may be from ours.
+    /// How far the issuer's clock may be from ours. Open streams go on for [another
+    /// leeway](crate::auth::AuthLayer::with_leeway), counted from the same expiry.
     ///
     /// # Errors
     ///
