@@ -19,7 +19,7 @@ use super::{
     issuer::Policy,
     key::Key,
     keyring::{Found, Keyring, Wait},
-    pace::{Pace, Place},
+    pace::{Pace, Queued},
     token::{MAX_TOKEN_BYTES, Token},
     verdicts::{Digest, Verdict, Verdicts},
 };
@@ -60,7 +60,7 @@ pub(super) enum Step {
     /// Somebody else verifies the same token.
     Wait(Flight),
     /// A signature is to be checked, but not on this thread; and what the token says.
-    Check(Check, Vec<u8>, Place),
+    Check(Check, Vec<u8>, Queued),
 }
 
 /// A token whose claims are all right, if its signature is.

@@ -63,7 +63,7 @@
 //!
 //! | part | rule |
 //! |---|---|
-//! | the token | three parts in canonical base64url, at most 16 KiB; JSON of at most 1,024 values in each of two |
+//! | the token | three parts in canonical base64url, at most 16 KiB, with at most 1,024 values each |
 //! | its claims | no object has two members of one name |
 //! | `alg` | on the issuer's [list](Issuer::with_algorithms), and what the key is for; never `none` or HMAC |
 //! | `kid` | the exact name of one of the issuer's keys; may be missing if there is only one key |

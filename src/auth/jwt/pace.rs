@@ -31,7 +31,7 @@ pub(super) struct Pace {
 
 /// A place among those that wait, and then on a thread.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Queued {
     _waiting: OwnedSemaphorePermit,
     threads: Arc<Semaphore>,
 }
@@ -98,16 +98,16 @@ impl Pace {
     }
 
     /// A place to wait for a thread; `None` if there is none.
-    pub(super) fn place(&self) -> Option<Place> {
+    pub(super) fn place(&self) -> Option<Queued> {
         let waiting = Arc::clone(&self.waiting).try_acquire_owned().ok()?;
-        Some(Place {
+        Some(Queued {
             _waiting: waiting,
             threads: Arc::clone(&self.threads),
         })
     }
 }
 
-impl Place {
+impl Queued {
     /// Waits for the turn.
     pub(super) async fn turn(self) -> Option<OwnedSemaphorePermit> {
         // It is never closed.
