@@ -1,6 +1,7 @@
 use super::{
     fault::Fault,
     json::{Json, Object, is_unambiguous},
+    pick::pick,
 };
 
 /// The longest `sub`: 1 KiB.
@@ -50,7 +51,7 @@ pub(super) struct Times {
 
 impl<'a> Claims<'a> {
     pub(super) fn parse(payload: &'a [u8]) -> Result<Self, Fault> {
-        let (object, has_others) = Object::pick(payload, NAMES).ok_or(Fault::Claims)?;
+        let (object, has_others) = pick(payload, NAMES).ok_or(Fault::Claims)?;
         Ok(Self { object, has_others })
     }
 

@@ -141,6 +141,7 @@ mod key;
 mod keyring;
 mod keys;
 mod pace;
+mod pick;
 #[cfg(test)]
 mod sample;
 mod stats;

@@ -1,6 +1,6 @@
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
-use super::{Algorithm, fault::Fault, json::Object};
+use super::{Algorithm, fault::Fault, pick::pick};
 
 /// The longest token: 16 KiB.
 pub(super) const MAX_TOKEN_BYTES: usize = 16 * 1024;
@@ -35,7 +35,7 @@ impl<'a> Token<'a> {
         let header = decode(header)?;
         let payload = decode(payload)?;
         let signature = decode(signature)?;
-        let (header, _) = Object::pick(&header, NAMES).ok_or(Fault::Header)?;
+        let (header, _) = pick(&header, NAMES).ok_or(Fault::Header)?;
         // No extension is understood here (RFC 7515 §4.1.11), and `b64` would be one.
         if header.has("crit") || header.has("b64") {
             return Err(Fault::Critical);
