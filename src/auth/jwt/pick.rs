@@ -7,16 +7,15 @@ use super::json::{Object, Read, count};
 /// The most values of a text of which only some are read: 1,024, at any depth.
 pub(super) const MAX_VALUES: usize = 1_024;
 
-/// Reads of a text that is one object the members of these `names`, which are in order. The others
-/// are passed over, without a byte allocated for them: whoever wrote the text may be anybody, and is
-/// not worth more (C61). Nor are their names compared, so it is said whether there are any.
+/// Reads of a text that is one object the members of these `names`. The others are passed over, without
+/// a byte allocated for them: whoever wrote the text may be anybody, and is not worth more (C61). Nor are
+/// their names compared, so it is said whether there are any.
 ///
 /// What has more than [`MAX_VALUES`], or is too deep, is refused.
 pub(super) fn pick<'a>(
     text: &'a [u8],
     names: &'static [&'static str],
 ) -> Option<(Object<'a>, bool)> {
-    debug_assert!(names.is_sorted());
     let left = Cell::new(MAX_VALUES);
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let picked = deserializer.deserialize_any(Pick { names, left: &left });
@@ -76,8 +75,8 @@ impl Visitor<'_> for OneOf {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        let found = self.0.binary_search(&text);
-        Ok(found.ok().map(|at| self.0[at]))
+        // Few, and hardly two of one length: faster than to search.
+        Ok(self.0.iter().copied().find(|name| *name == text))
     }
 }
 

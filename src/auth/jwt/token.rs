@@ -8,7 +8,7 @@ pub(super) const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// The longest name of a key.
 pub(super) const MAX_KID_BYTES: usize = 256;
 
-/// What is read of a header, in order.
+/// What is read of a header.
 const NAMES: &[&str] = &["alg", "b64", "crit", "kid", "typ"];
 
 /// A signed token in compact form (RFC 7515 §7.1), taken apart and not believed.
