@@ -14,7 +14,8 @@ use tokio::{
 
 /// How much time tokens may take from those who serve requests.
 ///
-/// Whatever has to be read of a token that is not known counts, whether it comes to a signature or not. A signature takes 13 µs to check, or 200 with the largest keys, which is too little to hand it to
+/// Whatever has to be read of a token that is not known counts, whether it comes to a signature or not.
+/// A signature takes 13 µs to check, or 200 with the largest keys, which is too little to hand it to
 /// another thread and too much to do thousands of times a second between two events of a stream. So it
 /// is done at once as long as that takes no more than a quarter of one thread's time, which leaves a
 /// stream's latency what it is, and beyond that on threads of their own, no more than half as many as
