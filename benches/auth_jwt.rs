@@ -1,5 +1,5 @@
-//! What signed tokens cost: one whose verdict is known, one whose is not, a flood of bad ones, and the
-//! memory of verdicts.
+//! What signed tokens cost: one whose verdict is known, one whose is not, the worst of bad ones and a
+//! flood of them, and the memory of verdicts.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -38,6 +38,8 @@ const AUDIENCE: &str = "https://mcp.example.com/mcp";
 const HIT_LIMIT: f64 = 350.0;
 /// What an unknown one may cost, to what jsonwebtoken takes with the same back-end.
 const MISS_LIMIT: f64 = 1.1;
+/// What the worst bad token may cost, to a short one with a bad signature of RSA.
+const LARGE_LIMIT: f64 = 4.0;
 /// What a flood of bad tokens does to a stream, to no flood.
 const FLOOD_LIMIT: f64 = 1.2;
 
@@ -70,6 +72,9 @@ fn main() -> ExitCode {
         ] {
             miss(algorithm);
         }
+    }
+    if is_wanted("large") {
+        large();
     }
     if is_wanted("bytes") {
         bytes();
@@ -252,6 +257,53 @@ fn miss(algorithm: Algorithm) {
     info(&format!("{name}/ns"), ours);
     info(&format!("{name}/jsonwebtoken_ns"), others);
     check(&format!("{name}/ratio"), ours / others, MISS_LIMIT);
+}
+
+/// Bad tokens that are as long as may be, and made to keep whoever reads them busy.
+fn large() {
+    const COUNT: usize = 100;
+
+    let signer = Signer::new(Algorithm::Rs256, "k");
+    let authorizer = authorizer(&signer);
+    let request = Request::new(());
+    let good = tokens(&signer, 1).remove(0);
+    let (_, signature) = good.rsplit_once('.').expect("three parts");
+    let header = signer::encode(signer.header().to_string());
+    let forged = |claims: &str| format!("{header}.{}.{signature}", signer::encode(claims));
+    let refused = |token: &str| {
+        let all = || assert!((0..COUNT).all(|_| !decide(&authorizer, token, &request)));
+        let mut times: Vec<_> = (0..15).map(|_| time(all) / COUNT as f64).collect();
+        median(&mut times)
+    };
+    let own = |more: &str| {
+        format!(r#"{{"iss":"{ISSUER}","aud":"{AUDIENCE}","sub":"x","exp":4102444800,{more}}}"#)
+    };
+    let signed = refused(&forged(&own(r#""scope":"a""#)));
+    info("auth_jwt/large/small_ns", signed);
+    let names: Vec<_> = (0..800).map(|nth| format!(r#""\u0061{nth}":0"#)).collect();
+    for (name, claims) in [
+        (
+            "values",
+            format!(r#"{{"iss":"x","a":[{}[]]}}"#, "[],".repeat(3_800)),
+        ),
+        ("members", format!(r#"{{"iss":"x",{}}}"#, names.join(","))),
+        (
+            "scopes",
+            own(&format!(r#""scope":"{}""#, "a ".repeat(5_500))),
+        ),
+        (
+            "groups",
+            own(&format!(r#""scp":[{}"a"]"#, r#""a","#.repeat(900))),
+        ),
+    ] {
+        let taken = refused(&forged(&claims));
+        info(&format!("auth_jwt/large/{name}/ns"), taken);
+        check(
+            &format!("auth_jwt/large/{name}/to_small"),
+            taken / signed,
+            LARGE_LIMIT,
+        );
+    }
 }
 
 /// As many tokens as there is room for, and more.

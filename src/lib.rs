@@ -9,9 +9,9 @@
 //!  request ▼                                  response body ▲
 //!  tower-http Trace, Cors
 //!  origin::OriginLayer      Host and Origin allow-lists                400 403
-//!  auth::AuthLayer          verifies a token → Principal               400 401 503
+//!  auth::AuthLayer          verifies a token → Principal               400 401 403 502 503
 //!  message::MessageLayer    reads the POST body once → Message, Era    400 405 408 413 415
-//!  auth::ScopeLayer         scopes per method, tool, resource          403
+//!  auth::ScopeLayer         scopes per method, tool, resource          400 403
 //!  session::SessionLayer    owner check, id mapping → Session          400 404
 //!  replay::ReplayLayer      event ids, event log, Last-Event-ID        400
 //!  proxy::ReverseProxy      or any service of yours                    502 504

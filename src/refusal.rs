@@ -117,6 +117,9 @@ impl Refusal {
 
 /// To whom a refusal answers: the ids of the requests in a message, without the message.
 ///
+/// A [`ReverseProxy`](crate::proxy::ReverseProxy) leaves one in the extensions of a 401 that it relays,
+/// for whoever outside refuses in its place.
+///
 /// | made from | body of the refusal |
 /// |---|---|
 /// | a request | the error, with the request's `id` |

@@ -199,6 +199,32 @@ async fn what_has_no_message_needs_the_base() {
 }
 
 #[tokio::test]
+async fn method_that_has_a_body_hides_no_message() {
+    let inner = Recorder::default();
+    let layer = rules();
+    let read = ServiceBuilder::new()
+        .layer(MessageLayer::new())
+        .layer(layer.clone())
+        .service(inner.clone());
+    for method in ["PUT", "PATCH", "QUERY", "POST"] {
+        let mut request = by(&["mcp"], call("drop"));
+        *request.method_mut() = method.parse().expect("a method");
+        for had in [
+            ask(&layer.layer(inner.clone()), request.clone()).await,
+            ask(&read, request).await,
+        ] {
+            assert_eq!(required(&had), "mcp tools dba", "{method}");
+        }
+    }
+    assert!(!inner.was_asked());
+    for method in ["PUT", "POST"] {
+        let mut request = by(&["mcp", "tools"], call("echo"));
+        *request.method_mut() = method.parse().expect("a method");
+        assert_eq!(ask(&layer.layer(inner.clone()), request).await.status, 200);
+    }
+}
+
+#[tokio::test]
 async fn b54_without_a_principal_it_never_passes() {
     for layer in [ScopeLayer::new(), rules()] {
         let inner = Recorder::default();
@@ -299,6 +325,23 @@ async fn what_is_no_message_does_not_pass_where_nobody_has_judged_it() {
             "-32600",
         ),
         (r#"{"id":{},"method":"ping"}"#, "-32600"),
+        // A server that takes no notice of case would go by the other name (JRP-10).
+        (
+            r#"{"jsonrpc":"2.0","id":7,"method":"ping","Method":"logging/setLevel"}"#,
+            "-32600",
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo","Name":"drop"}}"#,
+            "-32600",
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo"},"Params":{"name":"drop"}}"#,
+            "-32600",
+        ),
+        (
+            r#"[{"jsonrpc":"2.0","id":7,"method":"ping","METHOD":"tools/call"}]"#,
+            "-32600",
+        ),
         ("[7]", "-32600"),
     ] {
         for kind in ["application/json", "text/plain"] {

@@ -1,15 +1,16 @@
 //! The gateway example with auth, as its clients see it on the wire.
 
 mod gateway_process;
-mod jwt_support;
 
-use std::{fs, path::PathBuf};
+use gateway_process::{
+    Gateway,
+    client::{CALL, INITIALIZE, answering, bearer, challenge, get, post, session},
+    command, read_until,
+};
 
-use gateway_process::{Gateway, command, read_until};
-use jwt_support::{AUDIENCE, ISSUER, claims_with, signer::Signer};
-
-const CALL: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"count","arguments":{"steps":1},"_meta":{"progressToken":"p"}}}"#;
-const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"raw","version":"1"}}}"#;
+/// Who signs tokens, where that matters.
+const ISSUER: &str = "https://login.example.com";
+const AUDIENCE: &str = "https://mcp.example.com/mcp";
 
 /// Alice may use tools, bob may not; a token may end in `=`.
 const FLAGS: &[&str] = &[
@@ -21,76 +22,50 @@ const FLAGS: &[&str] = &[
     "tools/call:count=mcp:tools",
 ];
 
-/// What is answered to `POST /mcp` with those fields, whole.
-fn post(gateway: &Gateway, fields: &str, body: &str) -> String {
-    gateway.exchange(&format!(
-        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
-         Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2025-11-25\r\n\
-         Connection: close\r\n{fields}Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    ))
-}
-
-fn get(gateway: &Gateway, path: &str, fields: &str) -> String {
-    gateway.exchange(&format!(
-        "GET {path} HTTP/1.1\r\n{fields}Connection: close\r\n\r\n"
-    ))
-}
-
-fn bearer(token: &str) -> String {
-    format!("Authorization: Bearer {token}\r\n")
-}
-
-/// The session that `token` opens.
-fn session(gateway: &Gateway, token: &str) -> String {
-    let answer = post(gateway, &bearer(token), INITIALIZE);
-    let (_, rest) = answer.split_once("mcp-session-id: ").expect("a session");
-    let (id, _) = rest.split_once("\r\n").expect("a field");
-    format!("Mcp-Session-Id: {id}\r\n")
-}
-
-fn challenge(answer: &str) -> &str {
-    let (_, rest) = answer
-        .split_once("www-authenticate: ")
-        .unwrap_or_else(|| panic!("no challenge in {answer}"));
-    rest.split_once("\r\n").expect("a field").0
-}
-
+/// Nobody gives such tokens out, and clients that were sent to look for who does have found nobody.
 #[test]
-fn client_is_led_from_a_401_to_a_call() {
+fn tokens_that_were_named_have_no_metadata() {
     let gateway = Gateway::start(FLAGS);
-    let answer = post(&gateway, "", CALL);
-    assert!(
-        answer.starts_with("HTTP/1.1 401 Unauthorized\r\n"),
-        "{answer}"
-    );
-    assert!(answer.contains("\"code\":-31401"), "{answer}");
-    let url = format!(
-        "http://{}/.well-known/oauth-protected-resource/mcp",
-        gateway.address
-    );
-    assert_eq!(
-        challenge(&answer),
-        format!(r#"Bearer resource_metadata="{url}""#)
-    );
-
-    // AUT-3: for anyone, whatever they name as the host, and whatever page they are.
+    assert_eq!(challenge(&post(&gateway, "", CALL)), "Bearer");
     for path in [
         "/.well-known/oauth-protected-resource/mcp",
         "/.well-known/oauth-protected-resource",
     ] {
-        let fields = "Host: elsewhere.example\r\nOrigin: https://page.example\r\n";
-        let document = get(&gateway, path, fields);
-        assert!(document.starts_with("HTTP/1.1 200 OK\r\n"), "{document}");
-        assert!(document.contains("access-control-allow-origin: *\r\n"));
-        let resource = format!(r#""resource":"http://{}/mcp""#, gateway.address);
-        assert!(document.contains(&resource), "{document}");
+        let answer = get(&gateway, path, "Host: localhost\r\n");
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
     }
-
     let session = session(&gateway, "alpha==");
     let answer = post(&gateway, &format!("{}{session}", bearer("alpha==")), CALL);
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(answer.contains("counted to 1"), "{answer}");
+}
+
+/// What an upstream thinks of us was the client's business, and who it is sent to, too.
+#[test]
+fn b50_challenges_of_the_upstream_are_not_passed_on() {
+    let answer = |status: &str| {
+        format!(
+            "HTTP/1.1 {status}\r\nwww-authenticate: Bearer error=\"insufficient_scope\", \
+             resource_metadata=\"https://evil.example\"\r\nconnection: close\r\n\
+             content-length: 0\r\n\r\n"
+        )
+    };
+    let answers = ["401 Unauthorized", "403 Forbidden"].map(answer);
+    let (upstream, _) = answering(answers.into());
+    let url = format!("http://{upstream}/mcp");
+    let gateway = Gateway::start(&["--upstream", &url, "--token", "t=alice"]);
+    let ping = r#"{"jsonrpc":"2.0","id":"p","method":"ping"}"#;
+    let body = ping.replace(r#""ping""#, r#""initialize","params":{}"#);
+    for status in ["502 Bad Gateway", "403 Forbidden"] {
+        let answer = post(&gateway, &bearer("t"), &body);
+        let expected = format!("HTTP/1.1 {status}\r\n");
+        assert!(answer.starts_with(&expected), "{answer}");
+        assert!(!answer.contains("www-authenticate: "), "{answer}");
+        if status.starts_with("502") {
+            // PRX-12: it is the answer to that request.
+            let error = r#"{"jsonrpc":"2.0","id":"p","error":{"code":-31502,"#;
+            assert!(answer.contains(error), "{answer}");
+        }
+    }
 }
 
 #[test]
@@ -105,11 +80,7 @@ fn each_wrong_token_is_answered_as_what_it_is() {
             "400",
             r#"error="invalid_request""#,
         ),
-        (
-            "Authorization: Basic YTpi\r\n".to_owned(),
-            "401",
-            "Bearer resource_metadata",
-        ),
+        ("Authorization: Basic YTpi\r\n".to_owned(), "401", "Bearer"),
     ] {
         let answer = post(&gateway, &fields, CALL);
         assert!(
@@ -137,24 +108,6 @@ fn a22_body_that_is_announced_is_not_asked_for_if_the_token_is_wrong() {
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
 }
 
-#[test]
-fn metadata_have_a_head_and_a_preflight() {
-    let gateway = Gateway::start(FLAGS);
-    for (method, status, length) in [("HEAD", "200", true), ("OPTIONS", "204", false)] {
-        let answer = gateway.exchange(&format!(
-            "{method} /.well-known/oauth-protected-resource/mcp HTTP/1.1\r\n\
-             Host: localhost\r\nConnection: close\r\n\r\n"
-        ));
-        assert!(
-            answer.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{answer}"
-        );
-        assert!(answer.ends_with("\r\n\r\n"), "no body: {answer}");
-        let says_length = answer.contains("content-length: ") && !answer.contains(": 0\r\n");
-        assert_eq!(says_length, length, "{answer}");
-    }
-}
-
 /// A preflight carries no token: auth in front of it would lock every page out.
 #[test]
 fn org_6_page_of_a_listed_origin_gets_its_preflight_and_reads_its_401() {
@@ -177,7 +130,7 @@ fn org_6_page_of_a_listed_origin_gets_its_preflight_and_reads_its_401() {
     let refused = post(&gateway, page, CALL);
     assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
     assert!(refused.contains(allowed), "{refused}");
-    assert!(challenge(&refused).contains("resource_metadata="));
+    assert_eq!(challenge(&refused), "Bearer");
     assert!(
         refused.contains("access-control-expose-headers: mcp-session-id,www-authenticate\r\n"),
         "{refused}"
@@ -195,6 +148,24 @@ fn org_6_page_of_a_listed_origin_gets_its_preflight_and_reads_its_401() {
         !refused.contains("access-control-allow-origin"),
         "{refused}"
     );
+}
+
+/// A page of this machine may call, and no page of others; neither has a token to send with that.
+#[test]
+fn aut_1_preflight_is_not_asked_for_a_token_where_no_origin_is_listed() {
+    let gateway = Gateway::start(FLAGS);
+    for origin in ["http://localhost:5173", "https://other.example"] {
+        let preflight = gateway.exchange(&format!(
+            "OPTIONS /mcp HTTP/1.1\r\nHost: localhost\r\nOrigin: {origin}\r\n\
+             Access-Control-Request-Method: POST\r\nConnection: close\r\n\r\n"
+        ));
+        assert!(preflight.starts_with("HTTP/1.1 200 OK\r\n"), "{preflight}");
+        // It may not read what it is answered, and so a browser does not let it call.
+        assert!(
+            !preflight.contains("access-control-allow-origin"),
+            "{preflight}"
+        );
+    }
 }
 
 #[test]
@@ -222,109 +193,6 @@ fn b01_session_of_somebody_else_is_none() {
     };
     assert!(list("alpha==").starts_with("HTTP/1.1 404 "));
     assert!(list("beta").starts_with("HTTP/1.1 200 "));
-}
-
-#[test]
-fn audience_names_the_server_as_clients_know_it() {
-    let gateway = Gateway::start(&[
-        "--token",
-        "t=alice",
-        "--audience",
-        "https://mcp.example.com/public/mcp",
-    ]);
-    let url = "https://mcp.example.com/.well-known/oauth-protected-resource/public/mcp";
-    let answer = post(&gateway, "", CALL);
-    assert_eq!(
-        challenge(&answer),
-        format!(r#"Bearer resource_metadata="{url}""#)
-    );
-    for (path, status) in [
-        ("/.well-known/oauth-protected-resource/public/mcp", "200"),
-        ("/.well-known/oauth-protected-resource", "200"),
-        ("/.well-known/oauth-protected-resource/mcp", "404"),
-    ] {
-        let answer = get(&gateway, path, "Host: mcp.example.com\r\n");
-        assert!(
-            answer.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{answer}"
-        );
-    }
-}
-
-/// A file that is gone with its test.
-struct TempFile(PathBuf);
-
-impl TempFile {
-    fn new(name: &str, text: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("shadowcat-{}-{name}", std::process::id()));
-        fs::write(&path, text).expect("a temporary directory");
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().expect("UTF-8")
-    }
-}
-
-impl Drop for TempFile {
-    fn drop(&mut self) {
-        // Whether it is there or not, it is in nobody's way.
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-#[test]
-fn signed_tokens_are_verified_next_to_named_ones() {
-    let (signer, other) = (Signer::ed("one"), Signer::ed("one"));
-    let jwks = TempFile::new("gateway-jwks", &jwt_support::jwks([&signer]));
-    let gateway = Gateway::start(&[
-        "--jwks",
-        jwks.path(),
-        "--issuer",
-        ISSUER,
-        "--audience",
-        AUDIENCE,
-        "--token",
-        "named=bob",
-        "--require-scope",
-        "tools/call:count=tools:call",
-    ]);
-    let good = signer.token(&jwt_support::claims());
-    let session = session(&gateway, &good);
-    let call = |token: &str| post(&gateway, &format!("{}{session}", bearer(token)), CALL);
-    let answer = call(&good);
-    assert!(answer.contains("counted to 1"), "{answer}");
-    // The session is alice's, whatever token of hers is the last one (B05).
-    let fresh = signer.token(&claims_with("jti", "2".into()));
-    assert!(call(&fresh).contains("counted to 1"));
-    let less = signer.token(&claims_with("scope", "tools:read".into()));
-    let answer = call(&less);
-    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
-    let bob = signer.token(&claims_with("sub", "bob".into()));
-    let answer = call(&bob);
-    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
-
-    for token in [
-        signer.token(&claims_with("aud", "https://other.example.com".into())),
-        signer.token(&claims_with("iss", "https://evil.example.com".into())),
-        signer.token(&claims_with("exp", (jwt_support::now() - 61).into())),
-        other.token(&jwt_support::claims()),
-    ] {
-        let answer = call(&token);
-        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
-        let challenge = challenge(&answer);
-        assert!(
-            challenge.contains(r#"error="invalid_token""#),
-            "{challenge}"
-        );
-    }
-
-    // Bob is known by his other token too, and is another principal there (B03).
-    assert!(post(&gateway, &bearer("named"), INITIALIZE).starts_with("HTTP/1.1 200 "));
-    let path = "/.well-known/oauth-protected-resource/mcp";
-    let document = get(&gateway, path, "Host: mcp.example.com\r\n");
-    let server = format!(r#""authorization_servers":["{ISSUER}"]"#);
-    assert!(document.contains(&server), "{document}");
 }
 
 #[test]
@@ -377,10 +245,25 @@ fn senseless_flags_are_refused_and_no_token_is_repeated() {
             "--insecure-no-auth excludes",
         ),
         (&["--require-scope", "tools/call=x"], "needs a --token"),
-        (&["--audience", "https://h/mcp"], "needs a --token"),
+        (&["--audience", "https://h/mcp"], "--jwks <URL_OR_FILE>"),
         (
-            &["--token", "s3cret=a", "--audience", "http://h/mcp"],
+            &["--token", "s3cret=a", "--audience", "https://h/mcp"],
+            "--jwks <URL_OR_FILE>",
+        ),
+        (
+            &[
+                "--jwks",
+                "k",
+                "--issuer",
+                ISSUER,
+                "--audience",
+                "http://h/mcp",
+            ],
             "--audience: the resource",
+        ),
+        (
+            &["--token", "s3cret=a", "--require-scope", "ping=*"],
+            "--require-scope ping=*: a scope is",
         ),
         (
             &["--token", "s3cret=a", "--require-scope", "tools/call"],
@@ -423,7 +306,7 @@ fn senseless_flags_are_refused_and_no_token_is_repeated() {
                 "--audience",
                 AUDIENCE,
             ],
-            "http://h: ",
+            "--issuer: an authorization server",
         ),
         (&[], anyone),
         (&["--insecure-no-auth"], "cannot listen on 192.0.2.1:0"),

@@ -5,9 +5,12 @@ mod jwt_support;
 use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use jwt_support::signer::{Signer, encode};
-use jwt_support::{authorizer, claims, decide_now, jwks, refusal};
+use jwt_support::{authorizer, claims, decide_now, hold, jwks, pass, refusal, until};
 use serde_json::{Value, json};
 use shadowcat::auth::jwt::{Algorithm, Issuer, JwksUrl, JwtAuthorizer, JwtErrorKind, Keys};
 
@@ -201,6 +204,25 @@ async fn c68_a_file_is_read_again_when_a_key_is_unknown() {
     assert!(decide_now(&authorizer, &new.token(&claims())).is_ok());
 }
 
+#[tokio::test(start_paused = true)]
+async fn t27_a_file_is_read_again_from_time_to_time() {
+    let _held = hold();
+    let (old, new) = (Signer::ed("old"), Signer::ed("new"));
+    let file = File::new("withdrawn", &jwks([&old, &new]));
+    let authorizer = authorizer(Keys::from_file(&file.0).expect("keys"));
+    let token = old.token(&claims());
+    fs::write(&file.0, jwks([&new])).expect("written");
+    pass(JwksUrl::DEFAULT_REFRESH - Duration::from_millis(1)).await;
+    assert!(decide_now(&authorizer, &token).is_ok());
+    assert_eq!(authorizer.stats().fetches_total, 0);
+    pass(Duration::from_millis(1)).await;
+    assert!(decide_now(&authorizer, &token).is_ok(), "not noticed yet");
+    until(|| authorizer.stats().keys == 1).await;
+    let gone = refusal(decide_now(&authorizer, &token));
+    assert_eq!(gone, "the token is signed with a key that is not known");
+    assert_eq!(authorizer.stats().fetches_total, 1);
+}
+
 #[test]
 fn a_file_is_a_set_or_pem_or_refused_at_once() {
     let signer = Signer::ed("k");
@@ -217,6 +239,22 @@ fn a_file_is_a_set_or_pem_or_refused_at_once() {
         "the document is larger than 256 KiB"
     );
     let error = Keys::from_file("/does/not/exist").expect_err("no file");
+    assert_eq!(error.kind(), JwtErrorKind::File);
+}
+
+/// Whoever opens a pipe waits for somebody to write to it.
+#[cfg(unix)]
+#[test]
+fn a_file_that_may_never_end_is_none() {
+    let pipe = File::new("pipe", "");
+    fs::remove_file(&pipe.0).expect("removed");
+    let made = std::process::Command::new("mkfifo").arg(&pipe.0).status();
+    assert!(made.expect("a POSIX system").success());
+    let (said, heard) = mpsc::channel();
+    let path = pipe.0.clone();
+    thread::spawn(move || said.send(Keys::from_file(path).map(drop)));
+    let read = heard.recv_timeout(Duration::from_secs(10));
+    let error = read.expect("it hangs").expect_err("no file");
     assert_eq!(error.kind(), JwtErrorKind::File);
 }
 

@@ -86,6 +86,29 @@ fn t14_claims_that_can_be_read_in_two_ways_are_refused() {
     assert_eq!(refusal(decide_now(&authorizer, &token)), HEADER);
 }
 
+/// The cheapest token to make was the dearest to refuse.
+#[test]
+fn c61_tokens_of_very_many_values_are_refused() {
+    let signer = Signer::ed("k");
+    let authorizer = authorizer(keys([&signer]));
+    let many = |count: usize| signer.token(&claims_with("groups", vec!["g"; count].into()));
+    let principal = decide_now(&authorizer, &many(1_000)).expect("a good token");
+    let claims = principal.claims().expect("a signed token");
+    assert_eq!(claims.matches(r#""g""#).count(), 1_000, "all is kept");
+    assert_eq!(refusal(decide_now(&authorizer, &many(1_024))), CLAIMS);
+    for (count, is_good) in [(128, true), (129, false)] {
+        for scopes in [json!("s ".repeat(count)), json!(vec!["s"; count])] {
+            let token = signer.token(&claims_with("scope", scopes));
+            let decided = decide_now(&authorizer, &token);
+            assert_eq!(decided.is_ok(), is_good, "{count}");
+        }
+    }
+    let mut header = signer.header();
+    header["x"] = vec!["x"; 1_024].into();
+    let token = signer.token_of(&header, &jwt_support::claims());
+    assert_eq!(refusal(decide_now(&authorizer, &token)), HEADER);
+}
+
 #[test]
 fn t16_times_are_judged_by_the_clock_of_the_wall() {
     let signer = Signer::ed("k");

@@ -3,8 +3,8 @@
 use std::{convert::Infallible, fmt, net::SocketAddr, str::FromStr};
 
 use shadowcat::auth::{
-    AuthLayer, Authorize, Credentials, Decision, MetadataService, Principal, Rejection, ScopeLayer,
-    Scopes, StaticTokens,
+    AuthLayer, Authorize, ConfigErrorKind, Credentials, Decision, MetadataService, Principal,
+    Rejection, ScopeLayer, Scopes, StaticTokens,
     jwt::{Issuer, JwksUrl, JwtAuthorizer, JwtError, Keys},
 };
 
@@ -23,14 +23,13 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "URL", requires = "jwks")]
     issuer: Option<String>,
 
-    /// Scopes that a method needs, or a tool, prompt or resource of that name; repeatable, and a name
-    /// may end in *
+    /// Scopes that a method needs, or a tool, prompt or resource of that name; repeatable, and either may
+    /// end in *. Clients are told to ask for those of methods to begin with
     #[arg(long, value_name = "METHOD[:NAME]=SCOPE[,SCOPE]")]
     require_scope: Vec<String>,
 
     /// The URL that clients know the server by, and the `aud` of tokens that --jwks verifies
-    /// [default: where it listens, if that is loopback]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", requires = "jwks")]
     audience: Option<String>,
 
     /// Serve anyone who can reach an address that is not loopback
@@ -92,13 +91,8 @@ impl Flags {
     pub(crate) fn guard(&self, address: SocketAddr) -> Result<Option<Guard>, String> {
         let is_loopback = address.ip().is_loopback();
         if self.token.is_empty() && self.jwks.is_none() {
-            for (flag, given) in [
-                ("--require-scope", !self.require_scope.is_empty()),
-                ("--audience", self.audience.is_some()),
-            ] {
-                if given {
-                    return Err(format!("{flag} needs a --token, or --jwks"));
-                }
+            if !self.require_scope.is_empty() {
+                return Err("--require-scope needs a --token, or --jwks".to_owned());
             }
             if !is_loopback && !self.insecure_no_auth {
                 return Err(format!(
@@ -112,13 +106,14 @@ impl Flags {
         if self.insecure_no_auth {
             return Err("--insecure-no-auth excludes --token and --jwks".to_owned());
         }
-        let signed = self.signed()?;
-        let metadata = self.metadata(address)?;
-        let mut auth = AuthLayer::new(Known {
+        let (mut scopes, base) = self.scopes()?;
+        let metadata = self.metadata(&base)?;
+        let signed = self.signed(metadata.as_ref())?;
+        let known = Known {
             named: self.tokens()?,
             signed: signed.clone(),
-        });
-        let mut scopes = self.scopes()?;
+        };
+        let mut auth = AuthLayer::new(known).with_scopes(base);
         if let Some(metadata) = &metadata {
             auth = auth.with_metadata(metadata);
             scopes = scopes.with_metadata(metadata);
@@ -131,8 +126,9 @@ impl Flags {
         }))
     }
 
-    /// What verifies signed tokens, if any are taken.
-    fn signed(&self) -> Result<Option<JwtAuthorizer>, String> {
+    /// What verifies signed tokens, if any are taken: those for the audience as it was written, and as
+    /// clients are told it.
+    fn signed(&self, metadata: Option<&MetadataService>) -> Result<Option<JwtAuthorizer>, String> {
         let (Some(jwks), Some(issuer), Some(audience)) = (&self.jwks, &self.issuer, &self.audience)
         else {
             return Ok(None);
@@ -146,9 +142,12 @@ impl Flags {
             None => Keys::from_file(jwks),
         };
         let keys = keys.map_err(wrong)?;
-        let issuer = Issuer::new(issuer.as_str(), audience.as_str(), keys)
+        let mut trusted = Issuer::new(issuer.as_str(), audience.as_str(), keys)
             .map_err(|error| format!("--issuer {issuer}: {error}"))?;
-        JwtAuthorizer::new([issuer]).map(Some).map_err(wrong)
+        if let Some(metadata) = metadata {
+            trusted = trusted.add_audience(metadata.resource()).map_err(wrong)?;
+        }
+        JwtAuthorizer::new([trusted]).map(Some).map_err(wrong)
     }
 
     fn tokens(&self) -> Result<StaticTokens, String> {
@@ -174,8 +173,11 @@ impl Flags {
         Ok(tokens)
     }
 
-    fn scopes(&self) -> Result<ScopeLayer, String> {
+    /// What needs which scopes; and those that clients ask for to begin with: what methods need, and not
+    /// what only some tool does (AUT-9).
+    fn scopes(&self) -> Result<(ScopeLayer, Scopes), String> {
         let mut layer = ScopeLayer::new();
+        let (mut every, mut base) = (Vec::new(), Vec::new());
         for text in &self.require_scope {
             let wrong = |what: &dyn fmt::Display| format!("--require-scope {text}: {what}");
             let Some((what, scopes)) = text.rsplit_once('=') else {
@@ -183,7 +185,16 @@ impl Flags {
             };
             let scopes = list(scopes).map_err(|error| wrong(&error))?;
             layer = match what.split_once(':') {
-                None => layer.add_method(what, scopes),
+                None => {
+                    base.extend(scopes.iter().map(str::to_owned));
+                    if what == "*" {
+                        // Also what has no method, such as a GET.
+                        every.extend(scopes.iter().map(str::to_owned));
+                        layer
+                    } else {
+                        layer.add_method(what, scopes)
+                    }
+                }
                 Some(("tools/call", tool)) => layer.add_tool(tool, scopes),
                 Some(("prompts/get", prompt)) => layer.add_prompt(prompt, scopes),
                 Some(("resources/read", uri)) => layer.add_resource(uri, scopes),
@@ -194,25 +205,29 @@ impl Flags {
                 }
             };
         }
-        Ok(layer)
+        // Each was read before.
+        let all = |names: Vec<String>| Scopes::new(names).map_err(|error| error.to_string());
+        Ok((layer.with_base(all(every)?), all(base)?))
     }
 
-    /// The document that names the server; none where nobody can tell by which name clients know it.
-    fn metadata(&self, address: SocketAddr) -> Result<Option<MetadataService>, String> {
-        let resource = match &self.audience {
-            Some(audience) => audience.clone(),
-            None if address.ip().is_loopback() => format!("http://{address}/mcp"),
-            None => return Ok(None),
+    /// The document that sends clients to the issuer. Tokens that were named are given out by no server,
+    /// so there is nothing to say of those (AUT-3).
+    fn metadata(&self, base: &Scopes) -> Result<Option<MetadataService>, String> {
+        let (Some(audience), Some(issuer)) = (&self.audience, &self.issuer) else {
+            return Ok(None);
         };
-        let mut metadata = MetadataService::builder(resource).allow_loopback();
-        metadata = match &self.issuer {
-            Some(issuer) => metadata.add_authorization_server(issuer),
-            // Tokens that were named are given out by no server.
-            None => metadata.allow_no_authorization_server(),
-        };
-        let metadata = metadata.build();
-        let metadata = metadata.map_err(|error| format!("--audience: {error}"))?;
-        Ok(Some(metadata))
+        let metadata = MetadataService::builder(audience)
+            .allow_loopback()
+            .add_authorization_server(issuer)
+            .with_scopes(base.clone())
+            .build();
+        metadata.map(Some).map_err(|error| {
+            let flag = match error.kind() {
+                ConfigErrorKind::AuthorizationServer => "--issuer",
+                _ => "--audience",
+            };
+            format!("{flag}: {error}")
+        })
     }
 }
 

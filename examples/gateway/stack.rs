@@ -37,7 +37,7 @@ pub(crate) type Mcp = Readable<CheckOrigin<ReadMessage<BindSession<Resumable, Se
 
 /// The same for those who are known.
 pub(crate) type Guarded<A> =
-    Readable<CheckOrigin<Auth<ReadMessage<CheckScopes<BindSession<Resumable, Sessions>>>, A>>>;
+    Cors<CheckOrigin<Auth<ReadMessage<CheckScopes<BindSession<Resumable, Sessions>>>, A>>>;
 
 /// What the pages of listed origins may read, if any are listed.
 type Readable<S> = Either<Cors<S>, S>;
@@ -85,10 +85,11 @@ impl Window {
 ///
 /// Each as browsers write it: in lower case, and without a port that goes without saying.
 pub(crate) fn cors(origins: Vec<HeaderValue>) -> Option<CorsLayer> {
-    if origins.is_empty() {
-        return None;
-    }
-    let layer = CorsLayer::new()
+    (!origins.is_empty()).then(|| readable_by(origins))
+}
+
+fn readable_by(origins: Vec<HeaderValue>) -> CorsLayer {
+    CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         // Whatever the page asks for: no list has all of `Mcp-Param-*`, and the layers inside judge
@@ -97,8 +98,7 @@ pub(crate) fn cors(origins: Vec<HeaderValue>) -> Option<CorsLayer> {
         // Without it a page cannot read its own session id, and every later request fails.
         .expose_headers([MCP_SESSION_ID, WWW_AUTHENTICATE])
         // The gateway is on the reader's own machine, and the page is not.
-        .allow_private_network(true);
-    Some(layer)
+        .allow_private_network(true)
 }
 
 /// The stack in front of `upstream`, and what ends its streams.
@@ -137,8 +137,9 @@ pub(crate) fn guarded<A>(
 ) -> Result<(Guarded<A>, ReplayHandle), UpstreamUrlError> {
     let (resumable, streams) = resumable(upstream, window, keep_alive)?;
     let mcp = ServiceBuilder::new()
-        // No preflight carries a token.
-        .layer(option_layer(cors))
+        // No preflight carries a token, so none gets as far as auth: also where no page may read what it
+        // is answered, and is not told that it may.
+        .layer(cors.unwrap_or_else(|| readable_by(Vec::new())))
         .layer(origin)
         // Before anything is read, so that those who are not let in cost little. What the upstream
         // thinks of us is none of the client's business.

@@ -89,7 +89,7 @@ fn expiry<B>(
     principal: &Principal,
     config: &Config,
 ) -> Result<Option<Expiry>, Rejection> {
-    /// No timer goes further, and no stream lives longer.
+    /// No timer goes further: a stream that lives longer ends then.
     const MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
     let Some(expires_at) = principal.expires_at() else {
@@ -103,14 +103,11 @@ fn expiry<B>(
         Ok(left) if !left.is_zero() => left,
         _ => return Err(Rejection::invalid_token("the token has expired")),
     };
-    if left > MAX {
-        return Ok(None);
-    }
     // Who follows a revision without resumption has nothing to come back to (SSE-15).
     let version = request.headers().get(MCP_PROTOCOL_VERSION);
     let is_stateless = version.is_some_and(protocol::is_modern_version);
     Ok(Some(Expiry {
-        at: Instant::now() + left,
+        at: Instant::now() + left.min(MAX),
         retry: (!is_stateless).then_some(config.retry),
     }))
 }

@@ -1,12 +1,12 @@
 use std::{error::Error, fmt};
 
-/// Something that clients are to be told cannot be said.
+/// Something that clients are to be told cannot be said, or is not to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     kind: ConfigErrorKind,
 }
 
-/// What cannot be said.
+/// What cannot be said or done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigErrorKind {
@@ -20,10 +20,10 @@ pub enum ConfigErrorKind {
     NoAuthorizationServer,
     /// The documentation is no absolute `https` URL.
     Documentation,
-    /// A scope is one that clients should not ask for here: `offline_access`, or `*` (AUT-9).
-    Scope,
     /// The metadata are at no absolute `https` URL, or `http` one of this machine.
     MetadataUrl,
+    /// A leeway is longer than a minute (AUT-10).
+    Leeway,
 }
 
 impl ConfigError {
@@ -51,8 +51,8 @@ impl fmt::Display for ConfigError {
             ConfigErrorKind::Documentation => {
                 "the documentation has to be at an absolute https URL"
             }
-            ConfigErrorKind::Scope => "offline_access and * are no scopes to ask for",
             ConfigErrorKind::MetadataUrl => "the metadata have to be at an absolute https URL",
+            ConfigErrorKind::Leeway => "the leeway is longer than a minute",
         })
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     Request, Response, StatusCode,
-    header::{CONTENT_ENCODING, CONTENT_LENGTH},
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, WWW_AUTHENTICATE},
 };
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -144,15 +144,21 @@ where
         expiry,
         hides_unauthorized,
     } = asked;
-    if hides_unauthorized && is_foreign_challenge(&response) {
-        tracing::warn!("the inner service wants other credentials than it was sent");
-        let error = ErrorObject::new(
-            code::BAD_GATEWAY,
-            "the server does not accept what it is called with",
-        );
-        let refusal = Refusal::new(StatusCode::BAD_GATEWAY, error);
-        let response = refusal.into_response(&Recipient::default());
-        return response.map(ResponseBody::plain);
+    if hides_unauthorized && is_foreign(&response) {
+        // Whatever it is about, a client takes it for ours, and goes where it says for another token.
+        response.headers_mut().remove(WWW_AUTHENTICATE);
+        if response.status() == StatusCode::UNAUTHORIZED {
+            tracing::warn!("the inner service wants other credentials than it was sent");
+            let error = ErrorObject::new(
+                code::BAD_GATEWAY,
+                "the server does not accept what it is called with",
+            );
+            // Whoever has relayed it has read the request, or not.
+            let recipient = response.extensions_mut().remove::<Recipient>();
+            let refusal = Refusal::new(StatusCode::BAD_GATEWAY, error);
+            let response = refusal.into_response(&recipient.unwrap_or_default());
+            return response.map(ResponseBody::plain);
+        }
     }
     match expiry.filter(|_| sse::is_event_stream(response.headers())) {
         None => response.map(ResponseBody::passing),
@@ -165,10 +171,9 @@ where
     }
 }
 
-/// Whether it is a 401 of somebody who does not know this layer (B50).
-fn is_foreign_challenge<B>(response: &Response<B>) -> bool {
-    response.status() == StatusCode::UNAUTHORIZED
-        && response.extensions().get::<refusal::Refused>().is_none()
+/// Whether it is of somebody who does not know this layer (B50).
+fn is_foreign<B>(response: &Response<B>) -> bool {
+    response.extensions().get::<refusal::Refused>().is_none()
 }
 
 /// Whether the ends of events can be seen.

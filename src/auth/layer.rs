@@ -3,7 +3,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::HeaderValue;
 use tower_layer::Layer;
 
-use super::{Auth, ConfigError, MetadataService, Scopes, challenge::Challenge, url};
+use super::{
+    Auth, ConfigError, ConfigErrorKind, MetadataService, Scopes, challenge::Challenge, url,
+};
 
 /// Lets in who has a token that is believed, and says who it is.
 ///
@@ -32,9 +34,12 @@ pub(super) struct Config {
 }
 
 impl<A> AuthLayer<A> {
+    /// The longest leeway: 60 s (AUT-10).
+    pub const MAX_LEEWAY: Duration = Duration::from_secs(60);
+
     /// How long after its expiry a token still counts by default, for clocks that differ: 60 s
     /// (AUT-10).
-    pub const DEFAULT_LEEWAY: Duration = Duration::from_secs(60);
+    pub const DEFAULT_LEEWAY: Duration = Self::MAX_LEEWAY;
 
     /// When the client of a stream that ends with its token is asked to come back by default, at the
     /// earliest: 1 s.
@@ -59,6 +64,9 @@ impl<A> AuthLayer<A> {
 
     /// Also lets in requests without any credentials, as nobody's: without a
     /// [`Principal`](super::Principal). Credentials that are not believed are refused all the same.
+    ///
+    /// The [upstream credential](Self::with_upstream_credential), if there is one, goes with those
+    /// requests too: whoever is inside must tell them apart by the principal, or let in anyone.
     pub fn with_optional(self, optional: bool) -> Self {
         self.change(|config| config.is_optional = optional)
     }
@@ -78,17 +86,27 @@ impl<A> AuthLayer<A> {
         Ok(self.change(|config| config.challenge.metadata_url = Some(url.into())))
     }
 
-    /// Says which scopes a client should ask for that has none: the fewest that are of use, and not
-    /// `offline_access` (AUT-6, AUT-9). They are not checked here; a
-    /// [`ScopeLayer`](super::ScopeLayer) does that.
+    /// Says which scopes a client should ask for that has none: the fewest that are of use (AUT-6,
+    /// AUT-9). They are not checked here; a [`ScopeLayer`](super::ScopeLayer) does that.
     pub fn with_scopes(self, scopes: Scopes) -> Self {
         self.change(|config| config.challenge.scopes = scopes)
     }
 
     /// How long after its expiry a token still counts; then it is refused, whatever the authorizer
     /// says, and open event streams end.
-    pub fn with_leeway(self, leeway: Duration) -> Self {
-        self.change(|config| config.leeway = leeway)
+    ///
+    /// An authorizer may have a leeway of its own, as that of signed tokens has. Both are counted from the
+    /// expiry, and not one after the other: a request is let in until the shorter one is over, and a
+    /// stream goes on until this one is.
+    ///
+    /// # Errors
+    ///
+    /// If it is more than [`MAX_LEEWAY`](Self::MAX_LEEWAY).
+    pub fn with_leeway(self, leeway: Duration) -> Result<Self, ConfigError> {
+        if leeway > Self::MAX_LEEWAY {
+            return Err(ConfigError::new(ConfigErrorKind::Leeway));
+        }
+        Ok(self.change(|config| config.leeway = leeway))
     }
 
     /// When the client of a stream that ends with its token is asked to come back, at the earliest.
@@ -97,14 +115,17 @@ impl<A> AuthLayer<A> {
     }
 
     /// Sends `credential` to the inner service as `Authorization`, in place of the client's (AUT-12,
-    /// B50): the same for everybody who is let in.
+    /// B50): the same for everybody who is let in, and that is [anyone](Self::with_optional) if nobody
+    /// needs a token.
     pub fn with_upstream_credential(self, mut credential: HeaderValue) -> Self {
         credential.set_sensitive(true);
         self.change(|config| config.upstream = Some(credential))
     }
 
-    /// Answers 502 where the inner service answers 401, unless a layer of this crate does: the client's
-    /// token ended here, so it is not what is wrong, and another one would not help (B50).
+    /// Answers 502 where the inner service answers 401, and takes `WWW-Authenticate` out of whatever else
+    /// it answers, unless a layer of this crate does: the client's token ended here, so it is not what is
+    /// wrong, and another one would not help. Nor must a server inside be able to send clients to an
+    /// authorization server of its own, with a 403 of `insufficient_scope` (B50).
     ///
     /// For a [`ReverseProxy`](crate::proxy::ReverseProxy) inside. Off by default: what an app of yours
     /// answers is its own business.

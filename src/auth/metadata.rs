@@ -35,6 +35,7 @@ pub struct MetadataService {
 
 struct Document {
     json: Bytes,
+    resource: Box<str>,
     url: Box<str>,
     path: Box<str>,
 }
@@ -58,6 +59,14 @@ impl MetadataService {
             allows_loopback: false,
             needs_server: true,
         }
+    }
+
+    /// The resource, as clients are told it: in lower case as far as case does not count, and without a
+    /// path that is only `/` (AUT-11). It is what they ask tokens for, so it has to be an audience that
+    /// is accepted.
+    #[must_use]
+    pub fn resource(&self) -> &str {
+        &self.document.resource
     }
 
     /// Where clients find the document: the resource's URL, with the well-known part between host and
@@ -209,12 +218,6 @@ impl MetadataBuilder {
         if !authorization_servers.iter().all(is_issuer) {
             return refused(ConfigErrorKind::AuthorizationServer);
         }
-        if scopes
-            .iter()
-            .any(|scope| matches!(scope, "offline_access" | "*"))
-        {
-            return refused(ConfigErrorKind::Scope);
-        }
         if documentation
             .as_ref()
             .is_some_and(|url| url::check(url, allows_loopback).is_none())
@@ -223,8 +226,9 @@ impl MetadataBuilder {
         }
 
         let url::Checked { origin, path, .. } = resource;
+        let resource = format!("{origin}{path}");
         let mut json = Map::new();
-        json.insert("resource".into(), format!("{origin}{path}").into());
+        json.insert("resource".into(), resource.as_str().into());
         // RFC 9728 §2: what is empty is left out.
         if !authorization_servers.is_empty() {
             json.insert("authorization_servers".into(), authorization_servers.into());
@@ -244,6 +248,7 @@ impl MetadataBuilder {
         Ok(MetadataService {
             document: Arc::new(Document {
                 json: Value::Object(json).to_string().into(),
+                resource: resource.into(),
                 url: format!("{origin}{path}").into(),
                 path: path.into(),
             }),

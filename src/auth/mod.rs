@@ -88,7 +88,7 @@
 //! | more than one `Authorization` | 400 | `invalid_request` | −32600 |
 //! | a token that allows too little | 403 | `insufficient_scope` | −31403 |
 //! | nobody can tell just now | 503 | – | −31503 |
-//! | the inner service answers 401, and [that is hidden](AuthLayer::with_hidden_unauthorized) | 502 | – | −31502 |
+//! | the inner service answers 401, and [its challenges are hidden](AuthLayer::with_hidden_unauthorized) | 502 | – | −31502 |
 //! | [`ScopeLayer`]: no principal | 500 | – | −32603 |
 //! | [`ScopeLayer`]: a body that is no JSON, or no JSON-RPC message | 400 | – | −32700, −32600 |
 //! | [`ScopeLayer`]: a body that nobody has read, of more than 4 MiB or later than 30 s | 413, 408 | – | −31413, −31408 |

@@ -1,6 +1,6 @@
 use std::{error::Error, fmt, sync::Arc};
 
-/// A set of OAuth scopes, in the order that they were given, each once.
+/// A set of OAuth scopes that clients may be asked to have, in the order that they were given, each once.
 ///
 /// A clone costs a reference count.
 #[derive(Clone, PartialEq, Eq)]
@@ -15,7 +15,8 @@ impl Scopes {
     /// # Errors
     ///
     /// If one is empty, or has a character that no scope has (RFC 6749 §3.3): a space, a quote, a
-    /// backslash, or anything but printable ASCII.
+    /// backslash, or anything but printable ASCII. If one is no scope to ask for here (AUT-9):
+    /// `offline_access`, which is between a client and its authorization server, or `*`.
     pub fn new<I>(names: I) -> Result<Self, InvalidScope>
     where
         I: IntoIterator,
@@ -24,7 +25,8 @@ impl Scopes {
         let mut text = String::new();
         for name in names {
             let name = name.as_ref();
-            if name.is_empty() || !name.bytes().all(is_scope_char) {
+            let is_text = !name.is_empty() && name.bytes().all(is_scope_char);
+            if !is_text || matches!(name, "offline_access" | "*") {
                 return Err(InvalidScope(()));
             }
             if text.split(' ').any(|has| has == name) {
@@ -86,13 +88,16 @@ impl fmt::Debug for Scopes {
     }
 }
 
-/// A text that is no scope.
+/// A text that is no scope, or none to ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidScope(());
 
 impl fmt::Display for InvalidScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a scope is printable ASCII without spaces, quotes and backslashes")
+        f.write_str(
+            "a scope is printable ASCII without spaces, quotes and backslashes, and neither \
+             offline_access nor *",
+        )
     }
 }
 
@@ -115,6 +120,14 @@ mod tests {
         let none = list(&[]).expect("valid");
         assert!(none.is_empty() && none == Scopes::default());
         assert_eq!(none.iter().count(), 0);
+    }
+
+    #[test]
+    fn aut_9_nobody_is_asked_for_all_or_for_what_is_not_for_here() {
+        for name in ["*", "offline_access"] {
+            assert!(list(&["read", name]).is_err(), "{name:?}");
+        }
+        assert!(list(&["files:*", "offline"]).is_ok());
     }
 
     #[test]

@@ -104,7 +104,11 @@ where
                     Ok((parts, Driven::new(body, carrier, is_success), options))
                 });
                 Poll::Ready(Ok(match relayed {
-                    Ok((parts, body, options)) => {
+                    Ok((mut parts, body, options)) => {
+                        // Who authenticates outside does not pass it on, and answers instead (B50).
+                        if parts.status == StatusCode::UNAUTHORIZED {
+                            parts.extensions.insert(recipient);
+                        }
                         let body = UpstreamBody::new(body, options, guard);
                         Response::from_parts(parts, ResponseBody::inner(body))
                     }

@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+pub(crate) mod client;
+
 /// A gateway process that does not outlive its test.
 pub(crate) struct Gateway {
     child: Child,

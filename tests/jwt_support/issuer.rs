@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -14,6 +15,8 @@ pub(crate) enum Answer {
     Raw(Vec<u8>),
     /// Part of an answer, and never the rest.
     Stall(Vec<u8>),
+    /// An answer of which one byte comes each second.
+    Trickle(Vec<u8>),
     /// Closes the connection.
     Nothing,
 }
@@ -113,6 +116,15 @@ async fn serve<I: AsyncRead + AsyncWrite + Unpin>(mut stream: I, state: Arc<Stat
         Answer::Document(text) => (ok(&text), false),
         Answer::Raw(bytes) => (bytes, false),
         Answer::Stall(bytes) => (bytes, true),
+        Answer::Trickle(bytes) => {
+            for byte in bytes {
+                if stream.write_all(&[byte]).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            return;
+        }
         Answer::Nothing => return,
     };
     // Whoever has read enough goes away.

@@ -7,7 +7,8 @@ pub(crate) mod issuer;
 pub(crate) mod signer;
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::mpsc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
@@ -71,7 +72,8 @@ pub(crate) fn authorizer(keys: impl Into<Keys>) -> JwtAuthorizer {
     JwtAuthorizer::new([issuer(keys)]).expect("a valid authorizer")
 }
 
-/// The decision, which has to be there at once.
+/// The decision, which has to be there at once. Inside of a runtime, that is sure only while the clock is
+/// [held](hold): signatures may take so much time, and no more.
 pub(crate) fn decide_now(authorizer: &JwtAuthorizer, token: &str) -> Decided {
     match begin(authorizer, token) {
         Decision::Now(decided) => decided,
@@ -117,9 +119,53 @@ pub(crate) fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Lets that much time pass at once, and no more after it.
+/// Holds the clock of a runtime that was started with it paused, for as long as what it gives is there:
+/// time passes when a test lets it [`pass`], and never by itself, however long the machine takes.
+pub(crate) fn hold() -> Held {
+    // A runtime that has nothing to do moves a paused clock on to the next timer, but not while it has
+    // work on another thread.
+    let (release, released) = mpsc::channel();
+    tokio::task::spawn_blocking(move || {
+        let _released = released.recv();
+    });
+    Held { _release: release }
+}
+
+/// A clock that is held.
+pub(crate) struct Held {
+    _release: mpsc::Sender<()>,
+}
+
+/// Lets that much time pass at once.
 pub(crate) async fn pass(time: Duration) {
-    tokio::time::pause();
     tokio::time::advance(time).await;
-    tokio::time::resume();
+}
+
+/// What a future comes to without any time passing.
+#[track_caller]
+pub(crate) fn soon<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    /// So often all tasks get their turn, and sockets are looked at.
+    const TURNS: usize = 1_000_000;
+
+    let caller = std::panic::Location::caller();
+    async move {
+        let mut future = pin!(future);
+        for _ in 0..TURNS {
+            let mut cx = Context::from_waker(Waker::noop());
+            if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+                return output;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("it takes its time, at {caller}")
+    }
+}
+
+/// Lets other tasks run until it is so.
+pub(crate) async fn until(is_so: impl Fn() -> bool) {
+    soon(std::future::poll_fn(|_| match is_so() {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    }))
+    .await;
 }

@@ -21,9 +21,11 @@ impl Reach {
     }
 }
 
-/// By the IANA IPv4 Special-Purpose Address Registry.
+/// By the IANA IPv4 Special-Purpose Address Registry, and what clouds have among other addresses.
 const fn v4(address: Ipv4Addr) -> Reach {
     match address.octets() {
+        // Services for machines, with their secrets: of Alibaba, and of Azure.
+        [100, 100, 100, 200] | [168, 63, 129, 16] => Reach::Never,
         [127, ..] => Reach::Loopback,
         [10, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] => Reach::Private,
         [0 | 224..=255, ..]
@@ -48,8 +50,10 @@ const fn v6(address: Ipv6Addr) -> Reach {
             let [c, d] = low.to_be_bytes();
             v4(Ipv4Addr::new(a, b, c, d))
         }
-        // A metadata service, among the addresses of one's own.
-        [0xFD00, 0xEC2, ..] => Reach::Never,
+        // The same among the addresses of one's own: of Amazon, Google and Scaleway.
+        [0xFD00, 0xEC2, ..] | [0xFD20, 0xCE, ..] | [0xFD00, 0x42, 0, 0, 0, 0, 0, 0x42] => {
+            Reach::Never
+        }
         [0xFC00..=0xFDFF, ..] => Reach::Private,
         // Teredo and other protocols' own, documentation, 6to4.
         [0x2001, 0..=0x1FF, ..] | [0x2001, 0xDB8, ..] | [0x2002, ..] | [0x3FFF, 0..=0xFFF, ..] => {
@@ -85,6 +89,13 @@ mod tests {
             ("172.31.255.255", Reach::Private),
             ("192.168.1.1", Reach::Private),
             ("100.64.0.1", Reach::Private),
+            ("100.100.100.199", Reach::Private),
+            ("100.100.100.200", Reach::Never),
+            ("::ffff:100.100.100.200", Reach::Never),
+            ("168.63.129.15", Reach::Global),
+            ("168.63.129.16", Reach::Never),
+            ("fd20:ce::254", Reach::Never),
+            ("fd00:42::42", Reach::Never),
             ("100.127.255.255", Reach::Private),
             ("fc00::1", Reach::Private),
             ("fdff::1", Reach::Private),

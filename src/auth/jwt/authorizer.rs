@@ -19,7 +19,7 @@ use super::{
     issuer::Policy,
     key::Key,
     keyring::{Found, Keyring, Wait},
-    pace::{Pace, Place},
+    pace::{Pace, Queued},
     token::{MAX_TOKEN_BYTES, Token},
     verdicts::{Digest, Verdict, Verdicts},
 };
@@ -59,8 +59,8 @@ pub(super) enum Step {
     Keys(Wait),
     /// Somebody else verifies the same token.
     Wait(Flight),
-    /// A signature is to be checked, but not on this thread.
-    Check(Check, Place),
+    /// A signature is to be checked, but not on this thread; and what the token says.
+    Check(Check, Vec<u8>, Queued),
 }
 
 /// A token whose claims are all right, if its signature is.
@@ -69,7 +69,8 @@ pub(super) struct Check {
     algorithm: super::Algorithm,
     message_len: usize,
     signature: Vec<u8>,
-    principal: Principal,
+    /// Which issuer's it is.
+    issuer: usize,
     times: Times,
     digest: Digest,
     turn: Turn,
@@ -175,10 +176,12 @@ impl Authorize for JwtAuthorizer {
         }
         let digest = Sha256::digest(token).into();
         let now = Instant::now();
+        let mut is_doubtful = false;
         for trusted in &shared.trusted {
-            trusted.keyring.tick(now);
+            is_doubtful |= trusted.keyring.tick(now);
         }
-        if let Some(principal) = shared.verdicts.get(&digest, wall()) {
+        // Whose keys they are that are doubtful, a digest does not say.
+        if !is_doubtful && let Some(principal) = shared.verdicts.get(&digest, wall()) {
             return Decision::Now(Ok(principal));
         }
         match shared.judge(token, &digest, true) {
@@ -199,24 +202,36 @@ impl Shared {
 
     /// Judges a token that is not known. `waits` says whether it may wait for keys.
     fn judge(&self, token: &str, digest: &Digest, waits: bool) -> Step {
-        match self.look(token, digest, waits) {
+        let now = Instant::now();
+        let step = match self.look(token, digest, waits, now) {
             Ok(step) => step,
             Err(rejection) => Step::Decided(Err(rejection)),
-        }
+        };
+        // Also of those that came to no signature: there may be many of them (C61).
+        self.pace.spend(now, Instant::now());
+        step
     }
 
-    /// What costs least comes first: a signature is checked only of a token that would do.
-    fn look(&self, text: &str, digest: &Digest, waits: bool) -> Result<Step, Rejection> {
+    /// What costs least comes first: a signature is checked only of a token that would do, and what it
+    /// says is kept only if that is good.
+    fn look(
+        &self,
+        text: &str,
+        digest: &Digest,
+        waits: bool,
+        now: Instant,
+    ) -> Result<Step, Rejection> {
         let token = Token::parse(text)?;
-        let claims = Claims::parse(&token.payload)?;
-        let issuer = claims.issuer()?;
+        let payload = token.payload;
+        let claims = Claims::parse(&payload)?;
+        let name = claims.issuer()?;
         let mut trusted = self.trusted.iter();
         // The key is looked for among that issuer's, and nowhere else (T22).
-        let Trusted { policy, keyring } = trusted
-            .find(|trusted| *trusted.policy.issuer == *issuer)
-            .ok_or(Fault::Issuer)?;
+        let issuer = trusted.position(|trusted| *trusted.policy.issuer == *name);
+        let issuer = issuer.ok_or(Fault::Issuer)?;
+        let Trusted { policy, keyring } = &self.trusted[issuer];
         let times = policy.check(token.algorithm, token.typ.as_deref(), &claims, wall())?;
-        let now = Instant::now();
+        claims.subject()?;
         let kid = token.kid.as_deref();
         let found = if waits {
             keyring.find(kid, now)
@@ -229,49 +244,73 @@ impl Shared {
             Found::Unknown => return Err(Fault::UnknownKey.into()),
             Found::Unavailable(after) => return Err(Rejection::unavailable(after)),
         };
-        let principal = principal(policy, &claims, &token.payload, times)?;
         let turn = match self.flights.board(digest) {
             Boarding::Mine(turn) => turn,
             Boarding::Theirs(flight) => return Ok(Step::Wait(flight)),
         };
+        // Whose turn it was before may have come to a verdict since, and nobody has looked if another
+        // issuer's keys are doubtful.
+        if let Some(principal) = self.verdicts.get(digest, wall()) {
+            let known = Ok(principal);
+            turn.land(&known);
+            return Ok(Step::Decided(known));
+        }
         let check = Check {
             key,
             algorithm: token.algorithm,
             message_len: token.message.len(),
             signature: token.signature,
-            principal,
-            times: policy.with_leeway(times),
+            issuer,
+            times,
             digest: *digest,
             turn,
         };
         // Outside of a runtime, there is no other thread.
         if self.pace.allows(now) || Handle::try_current().is_err() {
-            let decided = self.check(check, text);
-            self.pace.spend(now, Instant::now());
+            let decided = self.check(check, text, &claims, &payload);
             return Ok(Step::Decided(decided));
         }
         match self.pace.place() {
-            Some(place) => Ok(Step::Check(check, place)),
+            Some(place) => Ok(Step::Check(check, payload, place)),
             None => Err(Rejection::unavailable(Duration::from_secs(1))),
         }
     }
 
+    /// Checks the signature on another thread.
+    pub(super) fn check_there(
+        &self,
+        check: Check,
+        token: &str,
+        payload: &[u8],
+    ) -> Result<Principal, Rejection> {
+        self.check(check, token, &Claims::parse(payload)?, payload)
+    }
+
     /// Checks the signature, and remembers if it is good.
-    pub(super) fn check(&self, check: Check, token: &str) -> Result<Principal, Rejection> {
+    fn check(
+        &self,
+        check: Check,
+        token: &str,
+        claims: &Claims<'_>,
+        payload: &[u8],
+    ) -> Result<Principal, Rejection> {
         let Check {
             key,
             algorithm,
             message_len,
             signature,
-            principal,
-            times: Times { start, end },
+            issuer,
+            times,
             digest,
             turn,
         } = check;
         self.verified.fetch_add(1, Relaxed);
+        let policy = &self.trusted[issuer].policy;
         let verified = key.verify(algorithm, &token[..message_len], &signature);
-        let outcome = match verified {
-            Ok(()) => {
+        let found = verified.and_then(|()| principal(policy, claims, payload, times));
+        let outcome = match found {
+            Ok(principal) => {
+                let Times { start, end } = policy.with_leeway(times);
                 let verdict = Verdict {
                     principal: principal.clone(),
                     key,
@@ -288,13 +327,14 @@ impl Shared {
     }
 }
 
+/// Whose a token is that is what it says.
 fn principal(
     policy: &Policy,
     claims: &Claims<'_>,
     payload: &[u8],
     times: Times,
 ) -> Result<Principal, Fault> {
-    let text = std::str::from_utf8(payload).map_err(|_| Fault::Claims)?;
+    let text = claims.text(payload)?;
     let expiry = SystemTime::UNIX_EPOCH + Duration::from_millis(times.end.unsigned_abs());
     let mut builder = Principal::builder(claims.subject()?)
         .with_issuer(policy.issuer.clone())
@@ -309,9 +349,13 @@ fn principal(
 
 /// Milliseconds since 1970, by a clock that may be set (C45).
 fn wall() -> i64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    // A clock that says so tells nothing, and then no token counts any more.
-    now.map_or(i64::MAX, |now| now.as_millis() as i64)
+    millis_of(SystemTime::now())
+}
+
+fn millis_of(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    // A clock that says that it is earlier tells nothing, and then no token counts any more.
+    since.map_or(i64::MAX, |since| since.as_millis() as i64)
 }
 
 impl fmt::Debug for JwtAuthorizer {

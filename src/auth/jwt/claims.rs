@@ -1,15 +1,43 @@
 use super::{
     fault::Fault,
-    json::{Json, Object},
+    json::{Json, Object, is_unambiguous},
+    pick::pick,
 };
 
 /// The longest `sub`: 1 KiB.
 pub(super) const MAX_SUBJECT_BYTES: usize = 1024;
 
+/// The most scopes of one token.
+pub(super) const MAX_SCOPES: usize = 128;
+
+/// What is read of what a token says.
+const NAMES: &[&str] = &[
+    "at_hash",
+    "aud",
+    "azp",
+    "c_hash",
+    "client_id",
+    "cnf",
+    "events",
+    "exp",
+    "iat",
+    "iss",
+    "nbf",
+    "nonce",
+    "s_hash",
+    "scope",
+    "scp",
+    "sub",
+    "token_use",
+    "typ",
+];
+
 /// What a token says, read and not believed.
 #[derive(Debug)]
 pub(super) struct Claims<'a> {
     object: Object<'a>,
+    /// Whether it says more than is read here.
+    has_others: bool,
 }
 
 /// When a token counts, in milliseconds since 1970, without leeway.
@@ -23,8 +51,17 @@ pub(super) struct Times {
 
 impl<'a> Claims<'a> {
     pub(super) fn parse(payload: &'a [u8]) -> Result<Self, Fault> {
-        let object = Object::parse(payload).ok_or(Fault::Claims)?;
-        Ok(Self { object })
+        let (object, has_others) = pick(payload, NAMES).ok_or(Fault::Claims)?;
+        Ok(Self { object, has_others })
+    }
+
+    /// The whole text, for those who read it after us: none of it can be read in two ways (T14). Asked
+    /// only of a token that its issuer has signed, because it takes a while.
+    pub(super) fn text<'t>(&self, payload: &'t [u8]) -> Result<&'t str, Fault> {
+        if self.has_others && !is_unambiguous(payload) {
+            return Err(Fault::Claims);
+        }
+        std::str::from_utf8(payload).map_err(|_| Fault::Claims)
     }
 
     fn string(&self, name: &str) -> Result<Option<&str>, Fault> {
@@ -59,7 +96,7 @@ impl<'a> Claims<'a> {
     }
 
     /// The scopes: words of a string, in `scope` (RFC 9068 §2.2.3) or in `scp`, or the strings of an
-    /// array in either. What commas join is one word (T20).
+    /// array in either. What commas join is one word (T20). No more than [`MAX_SCOPES`].
     pub(super) fn scopes(&self) -> Result<Vec<&str>, Fault> {
         let scopes = match self.object.get("scope") {
             Some(_) => self.object.strings("scope"),
@@ -67,7 +104,12 @@ impl<'a> Claims<'a> {
         };
         let scopes = scopes.map_err(|_| Fault::Claims)?.unwrap_or_default();
         let words = scopes.iter().flat_map(|scopes| scopes.split(' '));
-        Ok(words.filter(|scope| !scope.is_empty()).collect())
+        let words = words.filter(|scope| !scope.is_empty());
+        let scopes: Vec<_> = words.take(MAX_SCOPES + 1).collect();
+        if scopes.len() > MAX_SCOPES {
+            return Err(Fault::Claims);
+        }
+        Ok(scopes)
     }
 
     /// When the token counts. A number of seconds that is no whole one is taken as the stricter whole
@@ -93,19 +135,26 @@ impl<'a> Claims<'a> {
         }
     }
 
+    /// Whether it counts only with a proof that whoever brings it has a key (RFC 7800), which nobody asks
+    /// for here.
+    pub(super) fn is_bound(&self) -> bool {
+        self.object.has("cnf")
+    }
+
     /// Whether this is what an ID token, a refresh token or a logout token says, and an access token
     /// does not (T21).
     pub(super) fn is_of_another_use(&self) -> bool {
         const MARKS: [&str; 5] = ["at_hash", "c_hash", "s_hash", "nonce", "events"];
 
-        let is_marked = MARKS.iter().any(|mark| self.object.has(mark));
-        // Some issuers say it here.
-        is_marked
-            || match self.object.get("typ") {
-                None => false,
-                Some(Json::String(typ)) => !typ.eq_ignore_ascii_case("bearer"),
-                Some(_) => true,
-            }
+        let says_other = |name, access: &str| match self.object.get(name) {
+            None => false,
+            Some(Json::String(used)) => !used.eq_ignore_ascii_case(access),
+            Some(_) => true,
+        };
+        // Some issuers say it in one of these.
+        MARKS.iter().any(|mark| self.object.has(mark))
+            || says_other("typ", "bearer")
+            || says_other("token_use", "access")
     }
 }
 
@@ -163,6 +212,27 @@ mod tests {
         ] {
             assert_eq!(claims(text).scopes(), scopes, "{text}");
         }
+        for (count, expected) in [
+            (MAX_SCOPES, Ok(MAX_SCOPES)),
+            (MAX_SCOPES + 1, Err(Fault::Claims)),
+        ] {
+            for text in [
+                format!(r#"{{"scope":"{}"}}"#, "a ".repeat(count)),
+                format!(r#"{{"scp":[{}]}}"#, vec![r#""a""#; count].join(",")),
+            ] {
+                let scopes = claims(&text).scopes().map(|scopes| scopes.len());
+                assert_eq!(scopes, expected, "{count}");
+            }
+        }
+    }
+
+    /// A name that is asked for and not read would be one that no token has.
+    #[test]
+    fn all_that_is_asked_for_is_read() {
+        let text: Vec<_> = NAMES.iter().map(|name| format!(r#""{name}":0"#)).collect();
+        let text = format!("{{{}}}", text.join(","));
+        let claims = claims(&text);
+        assert!(NAMES.iter().all(|name| claims.object.has(name)));
     }
 
     #[test]
@@ -193,10 +263,17 @@ mod tests {
             r#"{"typ":"ID"}"#,
             r#"{"typ":"Refresh"}"#,
             r#"{"typ":1}"#,
+            r#"{"token_use":"id"}"#,
+            r#"{"token_use":null}"#,
         ] {
             assert!(claims(text).is_of_another_use(), "{text}");
         }
-        for text in [r#"{}"#, r#"{"typ":"Bearer"}"#, r#"{"client_id":"c"}"#] {
+        for text in [
+            r#"{}"#,
+            r#"{"typ":"Bearer"}"#,
+            r#"{"client_id":"c"}"#,
+            r#"{"token_use":"access"}"#,
+        ] {
             assert!(!claims(text).is_of_another_use(), "{text}");
         }
     }

@@ -98,15 +98,9 @@ impl Fetcher {
         let resolved = lookup_host((self.host(), port)).await;
         let addresses: Vec<SocketAddr> = resolved.map_err(FetchError::Resolve)?.collect();
         self.check(&addresses)?;
-        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for address in addresses {
-            match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => last = error,
-                Err(_elapsed) => last = io::ErrorKind::TimedOut.into(),
-            }
-        }
-        Err(FetchError::Connect(last))
+        connect_to_one(&addresses)
+            .await
+            .map_err(FetchError::Connect)
     }
 
     /// One that is not allowed spoils them all: whoever answers so is up to something.
@@ -161,6 +155,19 @@ impl Fetcher {
     }
 }
 
+/// Tries one address after another.
+async fn connect_to_one(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = error,
+            Err(_elapsed) => last = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(last)
+}
+
 /// The whole body, if it is what was asked for.
 async fn document(response: Response<Incoming>) -> Result<Vec<u8>, FetchError> {
     let status = response.status();
@@ -205,6 +212,7 @@ async fn alongside<T, C: Future>(exchange: impl Future<Output = T>, connection: 
 
 fn tls(roots: Option<&[CertificateDer<'static>]>) -> Result<TlsConnector, JwtError> {
     let mut store = RootCertStore::empty();
+    let mut unreadable = None;
     match roots {
         Some(roots) => {
             for root in roots {
@@ -216,10 +224,15 @@ fn tls(roots: Option<&[CertificateDer<'static>]>) -> Result<TlsConnector, JwtErr
         None => {
             let system = rustls_native_certs::load_native_certs();
             store.add_parsable_certificates(system.certs);
+            unreadable = system.errors.into_iter().next();
         }
     }
     if store.is_empty() {
-        return Err(JwtErrorKind::Certificates.into());
+        return Err(
+            unreadable.map_or(JwtErrorKind::Certificates.into(), |error| {
+                JwtError::new(JwtErrorKind::Certificates, error)
+            }),
+        );
     }
     // Not the provider that the process has chosen, because it may have chosen none.
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -277,6 +290,11 @@ impl fmt::Debug for Fetcher {
 
 #[cfg(test)]
 mod tests {
+    use tokio::{
+        net::{TcpListener, TcpSocket},
+        time::Instant,
+    };
+
     use super::*;
 
     fn fetcher(url: Result<JwksUrl, JwtError>) -> Fetcher {
@@ -318,5 +336,40 @@ mod tests {
                 .map(|fetcher| fetcher.check(&resolved).is_ok());
             assert_eq!(checked, allowed, "{addresses:?}");
         }
+    }
+
+    /// An address at which nobody answers, as long as the sockets are there: so many have connected that
+    /// the kernel lets no more.
+    async fn silent() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+        let listener = socket.listen(0).expect("a listener");
+        let address = listener.local_addr().expect("an address");
+        let mut connected = Vec::new();
+        while let Ok(stream) = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+            connected.push(stream.expect("connected"));
+        }
+        (address, listener, connected)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn c69_addresses_are_tried_in_turn_and_none_for_long() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let good = listener.local_addr().expect("an address");
+        let closed = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let refusing = closed.local_addr().expect("an address");
+        drop(closed);
+        let (silent, _listener, _connected) = silent().await;
+
+        let began = Instant::now();
+        let stream = connect_to_one(&[refusing, silent, good]).await;
+        assert_eq!(stream.expect("the last one").peer_addr().ok(), Some(good));
+        assert_eq!(began.elapsed(), CONNECT_TIMEOUT);
+        let error = connect_to_one(&[silent, refusing]).await.expect_err("none");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        let error = connect_to_one(&[silent]).await.expect_err("none");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let error = connect_to_one(&[]).await.expect_err("none");
+        assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
     }
 }

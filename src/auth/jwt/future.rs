@@ -63,14 +63,14 @@ async fn decide(
                     return landed;
                 }
             }
-            Step::Check(check, place) => {
+            Step::Check(check, payload, place) => {
                 // Whoever goes away while this waits gives its turn to the next one.
                 let Some(permit) = place.turn().await else {
                     return Err(Rejection::unavailable(Duration::from_secs(1)));
                 };
                 let (shared, token) = (Arc::clone(&shared), Arc::clone(&token));
                 let checked = spawn_blocking(move || {
-                    let outcome = shared.check(check, &token);
+                    let outcome = shared.check_there(check, &token, &payload);
                     drop(permit);
                     outcome
                 });

@@ -101,7 +101,8 @@ impl Issuer {
         Ok(self)
     }
 
-    /// How far the issuer's clock may be from ours.
+    /// How far the issuer's clock may be from ours. Open streams go on for [another
+    /// leeway](crate::auth::AuthLayer::with_leeway), counted from the same expiry.
     ///
     /// # Errors
     ///
@@ -156,6 +157,9 @@ impl Policy {
         }
         if !self.types.accept(typ, claims) {
             return Err(Fault::Type);
+        }
+        if claims.is_bound() {
+            return Err(Fault::Bound);
         }
         let audiences = claims.audiences()?;
         let is_ours = |audience: &&str| self.audiences.iter().any(|ours| **ours == **audience);
@@ -346,6 +350,17 @@ mod tests {
             let checked = check(policy, typ, claims, 0);
             let expected = if accepted { Ok(()) } else { Err(Fault::Type) };
             assert_eq!(checked, expected, "{typ:?} {claims}");
+        }
+    }
+
+    /// Whoever has stolen one would be let in with it as if it were not bound.
+    #[test]
+    fn token_that_is_bound_to_a_key_is_no_bearer_token() {
+        let any = policy(Issuer::with_any_type);
+        for cnf in [r#"{"jkt":"x"}"#, r#"{"x5t#S256":"x"}"#, "{}", "null"] {
+            let claims = format!(r#"{{"aud":"ours","exp":10,"cnf":{cnf}}}"#);
+            let checked = check(&any, Some("at+jwt"), &claims, 0);
+            assert_eq!(checked, Err(Fault::Bound), "{cnf}");
         }
     }
 

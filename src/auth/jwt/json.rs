@@ -1,6 +1,6 @@
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, cell::Cell, fmt};
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// JSON text in which no object has two members of one name, at any depth.
 ///
@@ -30,6 +30,15 @@ impl<'a> Object<'a> {
             Ok(Json::Object(object)) => Some(object),
             _ => None,
         }
+    }
+
+    /// With its members in order, if no two have one name.
+    pub(super) fn of<E: Error>(mut members: Vec<(Cow<'a, str>, Json<'a>)>) -> Result<Self, E> {
+        members.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        if members.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+            return Err(repeated());
+        }
+        Ok(Self { members })
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Json<'a>> {
@@ -82,13 +91,31 @@ pub(super) struct NotThat;
 
 impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(JsonVisitor)
+        // As much as there is.
+        Read(&Cell::new(usize::MAX)).deserialize(deserializer)
     }
 }
 
-struct JsonVisitor;
+/// Takes one of the values that are left.
+pub(super) fn count<E: Error>(left: &Cell<usize>) -> Result<(), E> {
+    let less = left.get().checked_sub(1);
+    left.set(less.ok_or_else(|| E::custom("there are too many values"))?);
+    Ok(())
+}
 
-impl<'de> Visitor<'de> for JsonVisitor {
+/// Reads a value, of so many that there may be.
+pub(super) struct Read<'b>(pub(super) &'b Cell<usize>);
+
+impl<'de> DeserializeSeed<'de> for Read<'_> {
+    type Value = Json<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        count(self.0)?;
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Read<'_> {
     type Value = Json<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -125,7 +152,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = seq.next_element()? {
+        while let Some(item) = seq.next_element_seed(Read(self.0))? {
             items.push(item);
         }
         Ok(Json::Array(items))
@@ -133,14 +160,10 @@ impl<'de> Visitor<'de> for JsonVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = Vec::new();
-        while let Some((Name(name), value)) = map.next_entry()? {
-            members.push((name, value));
+        while let Some(Name(name)) = map.next_key()? {
+            members.push((name, map.next_value_seed(Read(self.0))?));
         }
-        members.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        if members.windows(2).any(|pair| pair[0].0 == pair[1].0) {
-            return Err(A::Error::custom("a name is there twice"));
-        }
-        Ok(Json::Object(Object { members }))
+        Object::of(members).map(Json::Object)
     }
 }
 
@@ -153,6 +176,74 @@ impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
             Json::String(name) => Ok(Self(name)),
             _ => Err(D::Error::custom("a name is a string")),
         }
+    }
+}
+
+/// Whether no object of a text has two members of one name.
+pub(super) fn is_unambiguous(text: &[u8]) -> bool {
+    serde_json::from_slice::<Unambiguous>(text).is_ok()
+}
+
+fn repeated<E: Error>() -> E {
+    E::custom("a name is there twice")
+}
+
+/// A value of which only the names are read.
+struct Unambiguous;
+
+impl<'de> Deserialize<'de> for Unambiguous {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Unambiguous {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON without repeated names")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
+        while seq.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+        let mut names = Vec::new();
+        while let Some(Name(name)) = map.next_key()? {
+            names.push(name);
+            map.next_value::<Self>()?;
+        }
+        names.sort_unstable();
+        if names.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(repeated());
+        }
+        Ok(self)
     }
 }
 
@@ -169,7 +260,11 @@ mod tests {
             r#"{"a":[[{"b":1,"b":1}]]}"#,
         ] {
             assert_eq!(Object::parse(text.as_bytes()), None, "{text}");
+            assert!(!is_unambiguous(text.as_bytes()), "{text}");
         }
+        assert!(is_unambiguous(
+            br#"{"a":[{"a":null},{"a":-1.5}],"A":{"a":true}}"#
+        ));
         let object = Object::parse(br#"{"a":{"a":1},"b":[{"a":1},{"a":1}],"A":1}"#);
         assert!(object.is_some_and(|object| object.has("a") && object.has("A")));
     }

@@ -86,7 +86,8 @@ impl Jwk {
                 }
                 Err(BadKey::OtherUse) => {}
                 Err(reason) => {
-                    let kid = entry.string("kid").ok().flatten();
+                    // Whoever wrote the document may have written anything.
+                    let kid = entry.string("kid").ok().flatten().filter(|kid| is_kid(kid));
                     tracing::warn!(?reason, kid, "refusing a key of an issuer");
                 }
             }

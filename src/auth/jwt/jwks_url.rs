@@ -10,9 +10,10 @@ use crate::auth::url;
 ///
 /// It is configured: no token and no document ever says where to look (T10). The document is fetched
 /// when a token is to be verified and there are no keys yet, when a token names a key that is not known,
-/// and from time to time; in any case at most once in [30 s](Self::COOLDOWN), by one request at a time,
-/// however many tokens there are (SEC-4, T24). It has to be there within [5 s](Self::TIMEOUT), be no
-/// larger than 256 KiB, and come without a redirect.
+/// and from time to time; at most once in [30 s](Self::COOLDOWN), or after 1, 2, 4 s and so on while
+/// there are no keys at all, and by one request at a time, however many tokens there are (SEC-4, T24).
+/// It has to be there within [5 s](Self::TIMEOUT), be no larger than 256 KiB, and come without a
+/// redirect.
 #[derive(Clone)]
 #[must_use]
 pub struct JwksUrl {
@@ -88,7 +89,7 @@ impl JwksUrl {
     }
 
     /// Also connects to addresses of private networks: 10/8, 172.16/12, 192.168/16, 100.64/10 and
-    /// fc00::/7. Never to link-local ones, where clouds keep secrets.
+    /// fc00::/7. Never to link-local ones, and others at which clouds give out secrets.
     pub const fn allow_private_addresses(mut self) -> Self {
         self.allows_private = true;
         self
@@ -110,8 +111,11 @@ impl JwksUrl {
         Ok(self)
     }
 
-    /// Fetches keys again that are as old as this. A key that its issuer has withdrawn counts no longer
-    /// than that, if it can be asked (T27). No less than [`COOLDOWN`](Self::COOLDOWN).
+    /// Fetches keys again that are as old as this. No less than [`COOLDOWN`](Self::COOLDOWN).
+    ///
+    /// It is done when a token comes. That one does not wait, unless the last one came so long ago that
+    /// the keys are twice as old: a key that its issuer has withdrawn counts no longer than that, if it
+    /// can be asked (T27).
     pub fn with_refresh(mut self, age: Duration) -> Self {
         self.refresh = age.max(Self::COOLDOWN);
         self

@@ -75,10 +75,6 @@ impl Key {
     pub(super) fn is_live(&self) -> bool {
         self.is_live.load(Relaxed)
     }
-
-    fn retire(&self) {
-        self.is_live.store(false, Relaxed);
-    }
 }
 
 fn parsed(algorithm: Algorithm, material: &Material) -> Result<ParsedPublicKey, BadKey> {
@@ -93,7 +89,7 @@ fn parsed(algorithm: Algorithm, material: &Material) -> Result<ParsedPublicKey, 
 }
 
 /// The keys of an issuer at one time.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct KeySet {
     keys: Vec<Arc<Key>>,
 }
@@ -146,13 +142,16 @@ impl KeySet {
         self.keys.len()
     }
 
-    /// Has nobody believe any more what was verified with a key that is not in `next`.
-    pub(super) fn retire_all_but(&self, next: &Self) {
+    /// Puts `next` in their place. Nobody believes any more what was verified with one that is gone.
+    pub(super) fn replace(&mut self, next: Self) {
         for key in &self.keys {
-            if !next.keys.iter().any(|kept| Arc::ptr_eq(kept, key)) {
-                key.retire();
-            }
+            key.is_live.store(false, Relaxed);
         }
+        // Also those that were too old to be believed when these were made of them.
+        for key in &next.keys {
+            key.is_live.store(true, Relaxed);
+        }
+        *self = next;
     }
 }
 
@@ -198,5 +197,23 @@ impl fmt::Debug for Key {
             .field("jwk", &self.jwk)
             .field("is_live", &self.is_live())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::jwt::sample;
+
+    #[test]
+    fn t27_key_is_believed_as_long_as_it_is_there() {
+        let mut keys = KeySet::new(&[sample::jwk()], Algorithm::ALL).expect("a key");
+        let key = Arc::clone(&keys.keys[0]);
+        // What was made of keys that went meanwhile, because they were too old, are keys again.
+        let next = keys.next(&[sample::jwk()], Algorithm::ALL).expect("a key");
+        keys.replace(KeySet::default());
+        assert!(!key.is_live());
+        keys.replace(next);
+        assert!(key.is_live() && Arc::ptr_eq(&keys.keys[0], &key));
     }
 }

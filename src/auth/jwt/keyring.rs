@@ -9,7 +9,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime::Handle, sync::watch, task::spawn_blocking, time::Instant};
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    task::spawn_blocking,
+    time::{Instant, timeout},
+};
 
 use super::{
     Algorithm, JwksUrl, JwtError, JwtErrorKind,
@@ -19,6 +24,7 @@ use super::{
     key::{Key, KeySet},
     keys::{self, Keys, Source},
 };
+use crate::BoxError;
 
 /// The keys of one issuer: those of now, and what gets new ones.
 pub(super) struct Keyring {
@@ -45,6 +51,8 @@ struct State {
     keys: KeySet,
     /// When these keys were still what their issuer has.
     as_of: Option<Instant>,
+    /// When the issuer was last asked, whatever came of it.
+    asked: Instant,
     /// Nothing is fetched before.
     not_before: Instant,
     /// How often in a row there were no new ones, and why.
@@ -87,6 +95,7 @@ impl Keyring {
         };
         let state = State {
             as_of: (!keys.is_empty()).then_some(now),
+            asked: now,
             keys,
             not_before: now,
             failures: 0,
@@ -126,26 +135,45 @@ impl Keyring {
         }
     }
 
-    /// Sees to what is due. Called with every token.
+    /// Sees to what is due. Called with every token. Says whether the keys are doubtful: then what they
+    /// have verified is, too.
     #[inline]
-    pub(super) fn tick(self: &Arc<Self>, now: Instant) {
+    pub(super) fn tick(self: &Arc<Self>, now: Instant) -> bool {
         let due = self.due.load(Relaxed);
-        if due != Self::NEVER && self.since_birth(now) >= due {
-            self.see_to(now);
-        }
+        due != Self::NEVER && self.since_birth(now) >= due && self.see_to(now)
     }
 
     #[cold]
-    fn see_to(self: &Arc<Self>, now: Instant) {
+    fn see_to(self: &Arc<Self>, now: Instant) -> bool {
         let mut state = self.lock();
         self.forget_stale(&mut state, now);
         let is_old = state
             .as_of
             .is_none_or(|as_of| now - as_of >= self.refresh());
-        if is_old && state.fetch.is_none() && now >= state.not_before {
-            self.start(&mut state, now);
-        }
+        let begun = is_old.then(|| self.begin(&mut state, now)).flatten();
         self.schedule(&state);
+        let is_doubtful = self.is_doubtful(&state, now);
+        drop(state);
+        if let Some(begun) = begun {
+            begun.go();
+        }
+        is_doubtful
+    }
+
+    /// Whether a key may have been withdrawn long ago, because no token has come that had anybody ask,
+    /// and the issuer is being asked now (T27).
+    fn is_doubtful(&self, state: &State, now: Instant) -> bool {
+        state.fetch.is_some() && now - state.asked >= self.doubt(state)
+    }
+
+    /// How long after the issuer was asked its keys are believed without asking again. One that has not
+    /// answered is not waited for as often as it is asked (C69).
+    fn doubt(&self, state: &State) -> Duration {
+        let refresh = match state.failures {
+            0 => self.refresh(),
+            _ => self.refresh().max(Self::MAX_BACKOFF),
+        };
+        refresh.saturating_mul(2)
     }
 
     fn forget_stale(&self, state: &mut State, now: Instant) {
@@ -157,9 +185,7 @@ impl Keyring {
             .is_some_and(|as_of| now - as_of >= self.max_stale())
         {
             tracing::error!(issuer = %self.issuer, "keys are too old to be believed");
-            let none = KeySet::default();
-            state.keys.retire_all_but(&none);
-            state.keys = none;
+            state.keys.replace(KeySet::default());
             state.as_of = None;
         }
     }
@@ -167,23 +193,27 @@ impl Keyring {
     /// The key of that name, or what is known of it.
     pub(super) fn find(self: &Arc<Self>, kid: Option<&str>, now: Instant) -> Found {
         let mut state = self.lock();
-        if let Some(key) = state.keys.find(kid) {
+        if let Some(key) = state.keys.find(kid)
+            && !self.is_doubtful(&state, now)
+        {
             return Found::Here(Arc::clone(key));
         }
         if matches!(self.origin, Origin::Nowhere) {
             return Found::Unknown;
         }
-        if state.fetch.is_none() && now >= state.not_before {
-            self.start(&mut state, now);
-            self.schedule(&state);
-        }
-        if let Some(fetch) = &state.fetch {
-            return match Wait::new(self, fetch.clone()) {
+        let begun = self.begin(&mut state, now);
+        let found = match &state.fetch {
+            Some(fetch) => match Wait::new(self, fetch.clone()) {
                 Some(wait) => Found::Soon(wait),
                 None => Found::Unavailable(Self::MIN_BACKOFF),
-            };
+            },
+            None => self.missing(&state, now),
+        };
+        drop(state);
+        if let Some(begun) = begun {
+            begun.go();
         }
-        self.missing(&state, now)
+        found
     }
 
     /// The key of that name, for whoever has waited for it.
@@ -205,22 +235,25 @@ impl Keyring {
         }
     }
 
-    /// Fetches, in a task that does not depend on whoever needs the keys (D21).
-    fn start(self: &Arc<Self>, state: &mut State, now: Instant) {
+    /// Begins a fetch, if it is time for one and there is none. The caller lets it
+    /// [go](Begun::go) once nobody holds the lock.
+    fn begin(self: &Arc<Self>, state: &mut State, now: Instant) -> Option<Begun> {
+        if state.fetch.is_some() || now < state.not_before {
+            return None;
+        }
         // Without a runtime, nobody can: the next one that has one will.
-        let Ok(runtime) = Handle::try_current() else {
-            return;
-        };
+        let runtime = Handle::try_current().ok()?;
         let (done, fetch) = watch::channel(());
         state.fetch = Some(fetch);
         state.not_before = now + JwksUrl::COOLDOWN;
+        self.schedule(state);
         self.fetches.fetch_add(1, Relaxed);
         let fetching = Fetching {
             keyring: Arc::clone(self),
             outcome: None,
             _done: done,
         };
-        runtime.spawn(fetching.run());
+        Some(Begun { runtime, fetching })
     }
 
     async fn get(&self) -> Result<Vec<Jwk>, JwtError> {
@@ -229,23 +262,33 @@ impl Keyring {
             Origin::Url(fetcher) => Ok(fetcher.fetch().await?),
             Origin::File(path) => {
                 let path = Arc::clone(path);
-                let read = spawn_blocking(move || keys::read(&path)).await;
-                read.map_err(|error| JwtError::new(JwtErrorKind::File, error))?
+                let reading = spawn_blocking(move || keys::read(&path));
+                // What lies on another machine may take for ever.
+                let read = timeout(JwksUrl::TIMEOUT, reading).await;
+                let failed = |error: BoxError| JwtError::new(JwtErrorKind::File, error);
+                read.map_err(|elapsed| failed(elapsed.into()))?
+                    .map_err(|panicked| failed(panicked.into()))?
             }
         }
     }
 
+    /// Makes keys of what was fetched, which takes a while: not under the lock, because every token
+    /// whose verdict is not known wants that.
+    fn ready(&self, jwks: &[Jwk]) -> Result<KeySet, JwtError> {
+        let keys = self.lock().keys.clone();
+        Ok(keys.next(jwks, &self.algorithms)?)
+    }
+
     /// A fetch is over, one way or another.
-    fn settle(&self, outcome: Option<Result<Vec<Jwk>, JwtError>>) {
+    fn settle(&self, outcome: Option<Result<KeySet, JwtError>>) {
         let now = Instant::now();
         let mut state = self.lock();
         state.fetch = None;
+        state.asked = now;
         let next = outcome.unwrap_or_else(|| Err(JwtErrorKind::Fetch.into()));
-        let next = next.and_then(|jwks| Ok(state.keys.next(&jwks, &self.algorithms)?));
         match next {
             Ok(next) => {
-                state.keys.retire_all_but(&next);
-                state.keys = next;
+                state.keys.replace(next);
                 state.as_of = Some(now);
                 state.failures = 0;
                 state.error = None;
@@ -271,7 +314,10 @@ impl Keyring {
                 let after = |time| self.since_birth(as_of).saturating_add(millis(time));
                 let stale = after(self.max_stale());
                 match &state.fetch {
-                    Some(_) => stale,
+                    Some(_) => {
+                        let asked = self.since_birth(state.asked);
+                        stale.min(asked.saturating_add(millis(self.doubt(state))))
+                    }
                     None => {
                         let allowed = self.since_birth(state.not_before);
                         stale.min(after(self.refresh()).max(allowed))
@@ -298,10 +344,13 @@ impl Keyring {
             if !state.keys.is_empty() {
                 return Ok(());
             }
-            if state.fetch.is_none() && now >= state.not_before {
-                self.start(&mut state, now);
+            let begun = self.begin(&mut state, now);
+            let wait = state.fetch.clone();
+            drop(state);
+            if let Some(begun) = begun {
+                begun.go();
             }
-            state.fetch.clone()
+            wait
         };
         if let Some(mut wait) = wait {
             while wait.changed().await.is_ok() {}
@@ -338,17 +387,36 @@ fn backoff(state: &State) -> Duration {
     doubled.min(Keyring::MAX_BACKOFF)
 }
 
+/// A fetch that is about to go its way.
+#[must_use = "its keyring waits for it"]
+struct Begun {
+    runtime: Handle,
+    fetching: Fetching,
+}
+
+impl Begun {
+    /// In a task that does not depend on whoever needs the keys (D21).
+    ///
+    /// Never under the keyring's lock: a runtime that is being shut down drops the task on the spot, and
+    /// that takes the lock (D24).
+    fn go(self) {
+        let Self { runtime, fetching } = self;
+        runtime.spawn(fetching.run());
+    }
+}
+
 /// A fetch on its way. However it ends, its keyring hears of it: also if its runtime is shut down.
 struct Fetching {
     keyring: Arc<Keyring>,
-    outcome: Option<Result<Vec<Jwk>, JwtError>>,
+    outcome: Option<Result<KeySet, JwtError>>,
     /// Dropped after the keyring has heard of it.
     _done: watch::Sender<()>,
 }
 
 impl Fetching {
     async fn run(mut self) {
-        self.outcome = Some(self.keyring.get().await);
+        let fetched = self.keyring.get().await;
+        self.outcome = Some(fetched.and_then(|jwks| self.keyring.ready(&jwks)));
     }
 }
 

@@ -57,7 +57,7 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// If it cannot be read, or what is there is no usable key.
+    /// If it cannot be read or is no regular file, or what is there is no usable key.
     pub fn from_file(path: impl Into<PathBuf>) -> Result<Self, JwtError> {
         let path = Arc::from(path.into());
         let jwks = read(&path)?.into();
@@ -104,6 +104,10 @@ pub(super) fn read(path: &Path) -> Result<Vec<Jwk>, JwtError> {
 /// One byte more than allowed, so that what is too large is noticed.
 fn read_capped(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
+    // To open a pipe waits for whoever writes to it, and that may be nobody.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file"));
+    }
     let file = fs::File::open(path)?;
     file.take(MAX_DOCUMENT_BYTES as u64 + 1)
         .read_to_end(&mut text)?;

@@ -63,7 +63,8 @@
 //!
 //! | part | rule |
 //! |---|---|
-//! | the token | three parts in canonical base64url, at most 16 KiB; JSON in which no object has two members of one name |
+//! | the token | three parts in canonical base64url, at most 16 KiB, with at most 1,024 values each |
+//! | its claims | no object has two members of one name |
 //! | `alg` | on the issuer's [list](Issuer::with_algorithms), and what the key is for; never `none` or HMAC |
 //! | `kid` | the exact name of one of the issuer's keys; may be missing if there is only one key |
 //! | `typ` | `at+jwt`, or `JWT` without the marks of an ID, refresh or logout token; [others](Issuer::with_types) |
@@ -73,8 +74,9 @@
 //! | `aud` | one of the audiences, or an array of strings that has one |
 //! | `exp`, `nbf`, `iat` | numbers; the first is required and not past, the others not to come, with [60 s](Issuer::MAX_LEEWAY) of leeway |
 //! | `sub` | a name that can be seen, of at most 1 KiB |
-//! | `scope`, or else `scp` | words between spaces, or an array |
+//! | `scope`, or else `scp` | words between spaces, or an array; at most 128 |
 //! | `client_id`, or else `azp` | a string, if there is one |
+//! | `cnf` | none: a token that is bound to a key (DPoP, mutual TLS) is no bearer token |
 //!
 //! The rest is neither read nor judged, and is in the [`claims`](super::Principal::claims). Whatever is
 //! refused is answered with 401 and a description of which rule it breaks. Nothing that a token says is
@@ -90,8 +92,9 @@
 //! refused at once if they may not. Where there are no keys at all, tokens wait for those. If keys cannot
 //! be fetched, tokens of unknown keys are answered with 503 and `Retry-After`, at once until it is tried
 //! again; the last keys count on, until they are [too old](JwksUrl::with_max_stale). Tokens of known keys
-//! never wait. Up to 1,024 wait for the keys of one issuer; more get 503. [`fetch_keys`](JwtAuthorizer::fetch_keys) gets them
-//! before the first token comes.
+//! do not wait, unless nobody has come for so long that they [may have been
+//! withdrawn](JwksUrl::with_refresh). Up to 1,024 wait for the keys of one issuer; more get 503.
+//! [`fetch_keys`](JwtAuthorizer::fetch_keys) gets them before the first token comes.
 //!
 //! # Cost
 //!
@@ -103,8 +106,9 @@
 //! Signatures are checked on the spot as long as that takes up to a quarter of one thread's time, 12.5 ms
 //! in 50, so that a flood of bad tokens does not delay what else the thread does: that is 19,000 a second
 //! with RSA of 2,048 bits, and 5,400 on P-256. Beyond that, they are checked by tokio's threads for
-//! blocking work, on half as many as there are cores. Up to 1,024 wait for those; more get
-//! 503. Many requests that come with one token at once have its signature checked once.
+//! blocking work, on half as many as there are cores. Up to 1,024 wait for those; more get 503. What is
+//! read of a token before counts too: no more than is judged, without an allocation for the rest. Many
+//! requests that come with one token at once have its signature checked once.
 //!
 //! # Cancellation
 //!
@@ -137,6 +141,7 @@ mod key;
 mod keyring;
 mod keys;
 mod pace;
+mod pick;
 #[cfg(test)]
 mod sample;
 mod stats;

@@ -14,6 +14,11 @@ use crate::auth::{ConfigError, MetadataService, Scopes, url};
 /// and a batch those of each message in it. Without a [`Principal`](crate::auth::Principal) it is
 /// answered with 500. Names are compared byte by byte; one that ends in `*` is what names begin with.
 /// A clone costs a reference count.
+///
+/// The body of every method but GET, HEAD, DELETE and OPTIONS has to be a message: a server may take one
+/// in a PUT too. A GET needs the [base](Self::with_base) and no more, also one that resumes a stream: it
+/// brings the rest of what was asked for when more was allowed (B28). Who must not see that any longer
+/// has to lose the base, or the token.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct ScopeLayer {

@@ -135,7 +135,7 @@ impl Policy {
             Some(Err(_)) => return Err(Reason::NotJson),
         };
         let envelopes = || peek.iter().flat_map(|peek| peek.envelopes());
-        if envelopes().any(|one| one.kind() == Kind::Invalid || one.duplicate().is_some()) {
+        if envelopes().any(|one| is_malformed(&one)) {
             return Err(Reason::Malformed);
         }
         let concerned = || {
@@ -169,6 +169,13 @@ impl Policy {
             }
         }
     }
+}
+
+/// Whether a server may take it for another message than it is judged as (JRP-10).
+fn is_malformed(envelope: &Envelope<'_>) -> bool {
+    envelope.kind() == Kind::Invalid
+        || envelope.duplicate().is_some()
+        || envelope.ambiguous().is_some()
 }
 
 impl fmt::Debug for Satisfies {

@@ -69,10 +69,7 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        // Whatever type it says it has: a server need not look.
-        let is_unread =
-            request.method() == Method::POST && request.extensions().get::<Message>().is_none();
-        if is_unread {
+        if is_unread(&request) {
             let version = request.version();
             if let Some(refusal) = Arrival::refusal(request.body(), LIMITS, version) {
                 return ScopeFuture::refused(Box::new((refusal, Recipient::default())));
@@ -94,4 +91,14 @@ where
             Err(refused) => ScopeFuture::refused(refused),
         }
     }
+}
+
+/// Whether there may be a message that nobody has read: whatever type it says it has, and in whatever
+/// method a body is usual. A server need not look at either.
+fn is_unread<B>(request: &Request<B>) -> bool {
+    let has_none = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS
+    );
+    !has_none && request.extensions().get::<Message>().is_none()
 }

@@ -49,6 +49,55 @@ async fn c61_signatures_that_may_not_be_checked_at_once_are_on_other_threads() {
     assert_eq!(authorizer.stats().verified_total, 2);
 }
 
+/// A flood of what comes to no signature kept a thread busy, and nobody saw it.
+#[test]
+fn c61_what_is_refused_before_its_signature_counts_too() {
+    let unknown = {
+        let (_, rest) = sample::ALICE.split_once('.').expect("three parts");
+        // {"typ":"at+jwt","alg":"EdDSA","kid":"other"}
+        format!("eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSIsImtpZCI6Im90aGVyIn0.{rest}")
+    };
+    for (token, fault) in [
+        ("a.b.c", Fault::Malformed),
+        ("e30.e30.YQ", Fault::Header),
+        ("eyJhbGciOiJSUzI1NiJ9.e30.YQ", Fault::Issuer),
+        (&unknown, Fault::UnknownKey),
+        (&sample::forged(), Fault::Signature),
+    ] {
+        let authorizer = JwtAuthorizer::new([sample::issuer()]).expect("valid");
+        let Decision::Now(decided) = begin(&authorizer, token) else {
+            panic!("it is known")
+        };
+        assert_eq!(decided, Err(fault.into()), "{token}");
+        let spent = authorizer.shared.pace.last_spent();
+        assert!(!spent.is_zero(), "{token}");
+    }
+}
+
+#[test]
+fn b38_verdict_dies_with_its_token() {
+    let authorizer = JwtAuthorizer::new([sample::issuer()]).expect("valid");
+    let principal = match begin(&authorizer, sample::ALICE) {
+        Decision::Now(decided) => decided.expect("good"),
+        Decision::Later(_) => panic!("nobody else is there"),
+    };
+    let expiry = principal.expires_at().expect("in 2100");
+    let end = millis_of(expiry + Issuer::MAX_LEEWAY);
+    let digest = Sha256::digest(sample::ALICE).into();
+    let at = |time| authorizer.shared.verdicts.get(&digest, time);
+    assert_eq!(at(end - 1), Some(principal));
+    assert_eq!(at(end), None);
+    assert_eq!(authorizer.stats().cached, 0);
+}
+
+#[test]
+fn c45_by_a_clock_before_1970_no_token_counts() {
+    let second = Duration::from_secs(1);
+    assert_eq!(millis_of(SystemTime::UNIX_EPOCH + second), 1_000);
+    assert_eq!(millis_of(SystemTime::UNIX_EPOCH), 0);
+    assert_eq!(millis_of(SystemTime::UNIX_EPOCH - second), i64::MAX);
+}
+
 #[tokio::test]
 async fn many_requests_with_one_cold_token_cause_one_verification() {
     let authorizer = busy();
