@@ -144,13 +144,6 @@ fn hit() {
     assert_eq!(allocations(all), 0, "allocates nothing");
     let mut times: Vec<_> = (0..51).map(|_| time(all) / COUNT as f64).collect();
     check("auth_jwt/hit_ns", median(&mut times), HIT_LIMIT);
-    let digests = || {
-        for token in &tokens {
-            black_box(<sha2::Sha256 as sha2::Digest>::digest(black_box(token)));
-        }
-    };
-    let mut times: Vec<_> = (0..51).map(|_| time(digests) / COUNT as f64).collect();
-    info("auth_jwt/hit/digest_ns", median(&mut times));
     assert_eq!(authorizer.stats().verified_total, COUNT as u64);
     let find = |nth: usize, is_one: bool| {
         let request = Request::new(());
@@ -164,14 +157,7 @@ fn hit() {
             );
         }
     };
-    let digest = |_| {
-        for token in tokens.iter().cycle().take(ROUNDS * COUNT / 2) {
-            black_box(<sha2::Sha256 as sha2::Digest>::digest(black_box(token)));
-        }
-    };
-    // Two threads of one core have one unit for digests between them: then they are as fast as one.
     let name = "auth_jwt/hit/two_threads/times_of_one";
-    info(&format!("{name}/digests_only"), two_threads(digest));
     info(
         &format!("{name}/own_tokens"),
         two_threads(|nth| find(nth, false)),

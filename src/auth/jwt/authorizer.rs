@@ -7,12 +7,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use sha2::{Digest as _, Sha256};
 use tokio::{runtime::Handle, time::Instant};
 
 use super::{
     Issuer, JwtError, JwtErrorKind, JwtStats,
     claims::{Claims, Times},
+    digest::{Digest, Digests},
     fault::Fault,
     flight::{Boarding, Flight, Flights, Turn},
     future::Deciding,
@@ -21,7 +21,7 @@ use super::{
     keyring::{Found, Keyring, Wait},
     pace::{Pace, Queued},
     token::{MAX_TOKEN_BYTES, Token},
-    verdicts::{Digest, Verdict, Verdicts},
+    verdicts::{Verdict, Verdicts},
 };
 use crate::auth::{Authorize, Credentials, Decision, Principal, Rejection};
 
@@ -38,6 +38,7 @@ pub struct JwtAuthorizer {
 /// What the clones of one authorizer share.
 pub(super) struct Shared {
     trusted: Vec<Trusted>,
+    digests: Arc<Digests>,
     verdicts: Verdicts,
     flights: Arc<Flights>,
     pace: Pace,
@@ -110,15 +111,22 @@ impl JwtAuthorizer {
         }
         Ok(Self::with(
             trusted,
+            Arc::new(Digests::new()?),
             Self::DEFAULT_CACHE_BYTES,
             Pace::ALLOWANCE,
         ))
     }
 
-    fn with(trusted: Vec<Trusted>, cache_bytes: usize, allowance: Duration) -> Self {
+    fn with(
+        trusted: Vec<Trusted>,
+        digests: Arc<Digests>,
+        cache_bytes: usize,
+        allowance: Duration,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 trusted,
+                digests,
                 verdicts: Verdicts::new(cache_bytes),
                 flights: Arc::default(),
                 pace: Pace::new(allowance),
@@ -132,7 +140,11 @@ impl JwtAuthorizer {
     ///
     /// It is another authorizer then, with a cache of its own.
     pub fn with_cache_bytes(self, bytes: usize) -> Self {
-        Self::with(self.shared.trusted.clone(), bytes, Pace::ALLOWANCE)
+        let Shared {
+            trusted, digests, ..
+        } = &*self.shared;
+        let digests = Arc::clone(digests);
+        Self::with(trusted.clone(), digests, bytes, Pace::ALLOWANCE)
     }
 
     /// Fetches the keys of all issuers that have none yet. Without that, the first token that needs
@@ -174,7 +186,9 @@ impl Authorize for JwtAuthorizer {
         if token.len() > MAX_TOKEN_BYTES {
             return Decision::Now(Err(Fault::TooLong.into()));
         }
-        let digest = Sha256::digest(token).into();
+        let Ok(digest) = shared.digests.digest(token) else {
+            return Decision::Now(Err(Fault::TooLong.into()));
+        };
         let now = Instant::now();
         let mut is_doubtful = false;
         for trusted in &shared.trusted {

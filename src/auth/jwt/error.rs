@@ -33,6 +33,8 @@ pub enum JwtErrorKind {
     Certificates,
     /// The keys cannot be fetched.
     Fetch,
+    /// The system has no random bytes.
+    Random,
 }
 
 impl JwtError {
@@ -68,6 +70,7 @@ impl fmt::Display for JwtError {
             JwtErrorKind::File => "the file with the keys cannot be read",
             JwtErrorKind::Certificates => "there are no usable root certificates",
             JwtErrorKind::Fetch => "the keys cannot be fetched",
+            JwtErrorKind::Random => "the system has no random bytes",
         })
     }
 }

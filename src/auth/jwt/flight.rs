@@ -6,7 +6,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::verdicts::Digest;
+use super::digest::Digest;
 use crate::auth::{Principal, Rejection};
 
 /// Tokens that are being verified, so that each is by one only, however many requests bring it at once.

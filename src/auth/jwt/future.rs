@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 
 use super::{
     authorizer::{Shared, Step},
-    verdicts::Digest,
+    digest::Digest,
 };
 use crate::auth::{Principal, Rejection};
 

@@ -98,8 +98,8 @@
 //!
 //! # Cost
 //!
-//! A token that was accepted is found by its SHA-256 the next time, until it expires or its key is gone:
-//! that costs the digest, a short lock on one of 16 parts, and a reference count. [8
+//! A token that was accepted is found by a keyed hash of it the next time, until it expires or its key is
+//! gone: that costs the hash, a short lock on one of 16 parts, and a reference count. [8
 //! MiB](JwtAuthorizer::DEFAULT_CACHE_BYTES) of them are kept. Tokens that are refused are not: there is
 //! no end of them, and they would drive the others out.
 //!
@@ -128,6 +128,7 @@ mod address;
 mod algorithm;
 mod authorizer;
 mod claims;
+mod digest;
 mod error;
 mod fault;
 mod fetch;

@@ -5,17 +5,13 @@ use std::{
 
 use hashbrown::HashTable;
 
-use super::key::Key;
+use super::{digest::Digest, key::Key};
 use crate::auth::Principal;
-
-/// The SHA-256 of a token.
-pub(super) type Digest = [u8; 32];
 
 /// Tokens that were verified, and whose they are, in a bounded number of bytes.
 ///
 /// Only good ones: of bad ones there is no end, and they would drive those out. A verdict is kept by
-/// the digest of its token, which nobody can find another token for; comparing digests in constant time
-/// would hide nothing. It counts from when its token does until that expires, by the clock of the wall,
+/// the digest of its token, which no other has; comparing digests in constant time would hide nothing. It counts from when its token does until that expires, by the clock of the wall,
 /// and as long as the key is there that the token was verified with (B38, T27).
 pub(super) struct Verdicts {
     /// Parts, because a lock that two threads want costs more than all the rest.
@@ -70,7 +66,7 @@ impl Verdicts {
 
     fn shard(&self, digest: &Digest) -> MutexGuard<'_, Shard> {
         // Another byte than those that the table goes by.
-        let shard = &self.shards[usize::from(digest[31]) % Self::SHARDS];
+        let shard = &self.shards[usize::from(digest[15]) % Self::SHARDS];
         lock(shard)
     }
 

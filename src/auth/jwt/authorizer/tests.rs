@@ -13,7 +13,8 @@ use crate::auth::{RejectionKind, jwt::sample};
 fn busy() -> JwtAuthorizer {
     let authorizer = JwtAuthorizer::new([sample::issuer()]).expect("valid");
     let trusted = authorizer.shared.trusted.clone();
-    JwtAuthorizer::with(trusted, 1 << 20, Duration::ZERO)
+    let digests = Arc::clone(&authorizer.shared.digests);
+    JwtAuthorizer::with(trusted, digests, 1 << 20, Duration::ZERO)
 }
 
 fn begin(authorizer: &JwtAuthorizer, token: &str) -> Decision<Deciding> {
@@ -83,7 +84,8 @@ fn b38_verdict_dies_with_its_token() {
     };
     let expiry = principal.expires_at().expect("in 2100");
     let end = millis_of(expiry + Issuer::MAX_LEEWAY);
-    let digest = Sha256::digest(sample::ALICE).into();
+    let digest = authorizer.shared.digests.digest(sample::ALICE);
+    let digest = digest.expect("short enough");
     let at = |time| authorizer.shared.verdicts.get(&digest, time);
     assert_eq!(at(end - 1), Some(principal));
     assert_eq!(at(end), None);
