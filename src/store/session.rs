@@ -66,11 +66,14 @@ pub trait SessionStore: Clone + fmt::Debug + Send + Sync + 'static {
 
     /// Gives an open session its name: from now on it is loaded by the key in it.
     ///
+    /// Asked again with the same session and name, as whoever had no answer does, it says whether that
+    /// is the name: as long as the session is there, it is.
+    ///
     /// # Errors
     ///
-    /// `Conflict` if a session of that key is there or was, or another one of the realm is called the
-    /// same by its server (B11, B14); `NotFound` if it has ended meanwhile. It stays open then, to be
-    /// abandoned.
+    /// `Conflict` if another session of that key is there or was, or another one of the realm is called
+    /// the same by its server (B11, B14); `NotFound` if it has ended meanwhile. It stays open then, to
+    /// be abandoned. With any other error it is not known whether it has that name.
     fn establish(&self, session: &SessionRecord, name: SessionName) -> Self::Establish;
 
     /// Takes back a session that was opened and not established. Another one is left alone.
