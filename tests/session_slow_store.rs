@@ -4,8 +4,10 @@ mod session_support;
 
 use std::time::Duration;
 
-use http::StatusCode;
-use session_support::{CALL, INITIALIZE, Server, delete, get, had, post, settle};
+use http::{Response, StatusCode};
+use session_support::{
+    CALL, INITIALIZE, SESSION, Server, V, agreed, delete, get, had, post, settle, text,
+};
 use shadowcat::{
     session::SessionLayer,
     store::{
@@ -94,6 +96,102 @@ async fn session_that_is_opened_or_named_too_late_is_taken_back_and_its_server_t
             }
             assert_eq!(server.layer.handle().stats().opened_total, 0);
         }
+    }
+}
+
+/// How the answer to `establish` is lost.
+#[derive(Clone, Copy, Debug)]
+enum Lost {
+    /// The client goes while the store is slow, after so many polls.
+    GivenUp(u32),
+    Fails(Moment),
+    Hangs(Moment),
+}
+
+#[tokio::test(start_paused = true)]
+async fn b11_se2_session_of_somebody_else_is_not_ended_when_the_answer_of_the_store_is_lost() {
+    let given_up = (1..79).map(Lost::GivenUp);
+    let others = MOMENTS.map(|moment| [Lost::Fails(moment), Lost::Hangs(moment)]);
+    for lost in given_up.chain(others.into_iter().flatten()) {
+        let (memory, faults, server) = server();
+        // A server that gives the same session to everybody.
+        server.script(|asked| {
+            let response = Response::builder()
+                .header(SESSION, "up-1")
+                .header("content-type", "application/json");
+            (asked.body == INITIALIZE).then(|| response.body(text(agreed(V))).expect("valid"))
+        });
+        server
+            .world()
+            .sessions
+            .insert("up-1".to_owned(), Vec::new());
+        let first = server.initialize(None).await;
+        let stream = server.open(get(&first)).await;
+        match lost {
+            Lost::GivenUp(polls) => {
+                faults.slow_down(20);
+                let mut service = server.service();
+                let mut opening = task::spawn(service.call(post("", INITIALIZE)));
+                for _ in 0..polls {
+                    assert_pending!(opening.poll());
+                }
+                faults.slow_down(0);
+                drop(opening);
+            }
+            Lost::Fails(moment) => faults.fail_next(Operation::EstablishSession, moment),
+            Lost::Hangs(moment) => faults.hang_next(Operation::EstablishSession, moment),
+        }
+        if !matches!(lost, Lost::GivenUp(_)) {
+            assert_eq!(soon(server.send(post("", INITIALIZE))).await.status, 503);
+        }
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let asked = server.asked();
+        let is_told = asked.iter().any(|one| one.parts.method == "DELETE");
+        assert!(!is_told, "{lost:?}");
+        assert_eq!(server.send(post(&first, CALL)).await.status, 200);
+        assert_eq!(memory.stats().sessions, 1, "the second is taken back");
+        drop(server.stream("up-1"));
+        assert_eq!(had(stream).await.body, "");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b11_server_is_told_once_the_store_says_that_the_session_is_nobody_elses() {
+    for moment in MOMENTS {
+        let (memory, faults, server) = server();
+        faults.fail_next(Operation::EstablishSession, moment);
+        for _ in 0..3 {
+            faults.fail_next(Operation::EstablishSession, Moment::Before);
+        }
+        faults.fail_next(Operation::EndSession, moment);
+        assert_eq!(server.send(post("", INITIALIZE)).await.status, 503);
+        let fact = server.asked().pop().expect("it was asked").fact().clone();
+        settle().await;
+        assert!(!server.was_asked(), "it is not known yet");
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let asked = server.asked();
+        assert_eq!(asked.len(), 1, "{moment:?}");
+        assert_eq!(asked[0].session(), Some("up-1"));
+        assert_eq!(memory.stats().sessions, 0);
+        assert!(fact.is_ended());
+        assert_eq!(server.layer.handle().stats().opened_total, 0);
+    }
+}
+
+/// Each took the next with it, until the stack was full.
+#[tokio::test(start_paused = true)]
+async fn c33_very_many_initializes_that_are_given_up_while_the_store_hangs_are_taken_back() {
+    for operation in [Operation::EstablishSession, Operation::OpenSession] {
+        let (memory, faults, server) = server();
+        let mut service = server.service();
+        for _ in 0..9_000 {
+            faults.hang_next(operation, Moment::Before);
+            let mut opening = task::spawn(service.call(post("", INITIALIZE)));
+            assert_pending!(opening.poll());
+            drop(opening);
+        }
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        assert_eq!(memory.stats().sessions, 0, "{operation:?}");
     }
 }
 

@@ -1,4 +1,4 @@
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use http::{Request, Response};
 use tower_service::Service;
@@ -8,7 +8,7 @@ use super::{
     answer::Role,
     ask::{self, Ask},
     id,
-    keep::{Keep, at_once},
+    keep::at_once,
     layer::Shared,
     pending::{Asking, Wait},
     reaper,
@@ -95,8 +95,7 @@ where
                 let session = Session::new(lease.record().clone());
                 request.extensions_mut().insert(session);
                 let path = shared.paths.of(request.uri());
-                // Weak, because what is left of it may be among the layer's own chores.
-                let keep: Weak<dyn Keep> = Arc::<Shared<T>>::downgrade(shared);
+                let keep = Arc::clone(shared) as _;
                 Begun::Ready(Role::founder(lease, keep, path, recipient(request)))
             }
             Err(error) => refused(request, full(&error)),

@@ -1,8 +1,6 @@
 use std::{
     collections::VecDeque,
     fmt,
-    future::Future,
-    pin::Pin,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -11,11 +9,11 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::farewell::Notice;
+use super::{farewell::Notice, pending::Wait};
 use crate::{
     protocol::ProtocolVersion,
     seldom::Seldom,
-    store::{SessionRecord, now},
+    store::{SessionName, SessionRecord, now},
 };
 
 /// What nobody waits for, and one task per layer does.
@@ -40,8 +38,11 @@ struct Queues {
 pub(super) enum Duty {
     /// To forget a session that has ended (SE-5, B14).
     End(SessionRecord),
-    /// To take back one that was not given.
+    /// To take back one that was not given, and has no name.
     Abandon(SessionRecord),
+    /// To take back one that was not given, whether or not that is its name. Its server is told only
+    /// if it is: otherwise the server means somebody else's by it (B11, SE-2).
+    Disown(SessionRecord, SessionName),
 }
 
 /// A duty, and how often it was tried.
@@ -57,8 +58,8 @@ pub(super) enum Favour {
     Tell(Notice),
     /// To have the store note a version.
     Learn(SessionRecord, ProtocolVersion),
-    /// To see something through whose request is gone.
-    Finish(Pin<Box<dyn Future<Output = ()> + Send>>),
+    /// To take back what is being opened for a request that is gone.
+    Abandon(Wait),
 }
 
 impl Chores {
@@ -88,9 +89,17 @@ impl Chores {
             oldest
         };
         self.wake.notify_one();
-        // Unlocked: a request that is gone may leave chores of its own.
+        // Unlocked, though none of them leaves chores when it is dropped: each that did would push out
+        // the next, as deep as there are some.
         if given_up.is_some() {
             self.give_up();
+        }
+    }
+
+    /// Has the server told that a session is over.
+    pub(super) fn tell(&self, session: &SessionRecord) {
+        if let Some(notice) = Notice::new(session) {
+            self.ask(Favour::Tell(notice));
         }
     }
 
@@ -141,6 +150,8 @@ impl fmt::Debug for Chores {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use super::*;
     use crate::store::Owner;
 
@@ -153,12 +164,12 @@ mod tests {
         for nth in 0..=2 * Chores::MAX_FAVOURS {
             let version = ProtocolVersion::V2025_06_18;
             if nth == Chores::MAX_FAVOURS + 2 {
-                chores.ask(Favour::Finish(Box::pin(async {})));
+                chores.ask(Favour::Abandon(Box::pin(pending())));
             }
             chores.ask(Favour::Learn(record(), version));
         }
         // The one in the middle is the oldest that is left.
-        assert!(matches!(chores.next_favour(), Some(Favour::Finish(_))));
+        assert!(matches!(chores.next_favour(), Some(Favour::Abandon(_))));
         let left = std::iter::from_fn(|| chores.next_favour()).count();
         assert_eq!(left, Chores::MAX_FAVOURS - 1);
         let Some(Job { duty, tries: 0 }) = chores.next_duty() else {

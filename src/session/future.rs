@@ -178,10 +178,12 @@ where
                     let role = role.take().expect("polled after completion");
                     match role.answer(response, this.shared) {
                         Answer::Ready(response) => return Poll::Ready(Ok(response)),
-                        Answer::First(todo, response) => match store(todo, response, this.shared) {
-                            Ok(response) => return Poll::Ready(Ok(response)),
-                            Err(state) => state,
-                        },
+                        Answer::First(started, todo, response) => {
+                            match store(started, todo, response, this.shared) {
+                                Ok(response) => return Poll::Ready(Ok(response)),
+                                Err(state) => state,
+                            }
+                        }
                     }
                 }
                 StateProj::Storing { wait, response } => {
@@ -213,7 +215,7 @@ where
     }
 }
 
-/// Has the store do what comes before the response.
+/// Waits for what the store does before the response.
 ///
 /// # Errors
 ///
@@ -221,6 +223,7 @@ where
 // The state is where the future keeps it, and nobody else sees it.
 #[allow(clippy::type_complexity, clippy::result_large_err)]
 fn store<S, F, B, R, T>(
+    started: Started<T>,
     todo: Todo,
     response: Response<R>,
     shared: &Arc<Shared<T>>,
@@ -229,7 +232,7 @@ where
     R: Body<Data = Bytes>,
     T: SessionStore,
 {
-    let wait: Done = match todo.start(shared) {
+    let wait: Done = match started {
         Started::End(end) => match at_once(end) {
             Ok(done) => return Ok(todo.finish(done, response, shared)),
             Err(end) => Box::pin(end),

@@ -1,21 +1,17 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
-use http::{HeaderValue, Uri};
-
 use super::{
-    Session,
     chores::{Duty, Favour},
-    farewell::Notice,
     layer::Shared,
+    pending::Wait,
 };
 use crate::{
     protocol::ProtocolVersion,
-    store::{SessionRecord, SessionStore, StoreError, StoreErrorKind},
+    store::{SessionName, SessionRecord, SessionStore, StoreError, StoreErrorKind},
 };
 
 /// What has to be done about a session where nobody can wait for it, and the store's type is not
@@ -33,11 +29,11 @@ pub(super) trait Keep: Send + Sync {
     /// Notes what server and client have agreed on.
     fn learn(&self, session: &SessionRecord, version: ProtocolVersion);
 
-    /// Tells a server that nobody uses what it has given.
-    fn return_to(&self, session: &SessionRecord, upstream: HeaderValue, path: Arc<Uri>);
+    /// Takes back a session that was not given, though the store may have named it so.
+    fn disown(&self, session: &SessionRecord, name: SessionName);
 
-    /// Sees something through that nobody waits for any more.
-    fn finish(&self, rest: Pin<Box<dyn Future<Output = ()> + Send>>);
+    /// Takes back a session that is still being opened.
+    fn abandon_later(&self, opening: Wait);
 }
 
 impl<T: SessionStore> Keep for Shared<T> {
@@ -46,16 +42,12 @@ impl<T: SessionStore> Keep for Shared<T> {
         if !is_done(self.store.abandon(session)) {
             self.chores.add(Duty::Abandon(session.clone()));
         }
-        // It may have been established after all. If not, its name may be another's.
-        if session.is_established() && session.settle_end() {
-            self.forget(session);
-        }
     }
 
     fn end(&self, session: &SessionRecord) {
         if self.see_to_end(session) {
             self.forget(session);
-            self.tell(session);
+            self.chores.tell(session);
         }
     }
 
@@ -73,16 +65,12 @@ impl<T: SessionStore> Keep for Shared<T> {
         }
     }
 
-    fn return_to(&self, session: &SessionRecord, upstream: HeaderValue, path: Arc<Uri>) {
-        self.chores.ask(Favour::Tell(Notice {
-            session: Session::new(session.clone()),
-            upstream,
-            path,
-        }));
+    fn disown(&self, session: &SessionRecord, name: SessionName) {
+        self.chores.add(Duty::Disown(session.clone(), name));
     }
 
-    fn finish(&self, rest: Pin<Box<dyn Future<Output = ()> + Send>>) {
-        self.chores.ask(Favour::Finish(rest));
+    fn abandon_later(&self, opening: Wait) {
+        self.chores.ask(Favour::Abandon(opening));
     }
 }
 
@@ -106,18 +94,11 @@ impl<T: SessionStore> Shared<T> {
         }
     }
 
-    /// Tells the server that a session is over.
-    pub(super) fn tell(&self, session: &SessionRecord) {
-        if let Some(notice) = Notice::new(session) {
-            self.chores.ask(Favour::Tell(notice));
-        }
-    }
-
     /// Takes note that the store has let a session expire.
     pub(super) fn expired(&self, session: &SessionRecord) {
         if self.see_to_end(session) {
             self.counters.count_expired();
-            self.tell(session);
+            self.chores.tell(session);
         }
     }
 }

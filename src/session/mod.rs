@@ -87,6 +87,11 @@
 //! first request came on, a few at a time, and once. The same task has the store forget what has
 //! ended, until it has done so.
 //!
+//! A session that a server has given and no client has got, because the store did not answer in time
+//! or the client was gone, is taken back. Its server is told only once the store has said that no other
+//! session is called the same: a server that repeats an id would end somebody else's (B11). If the
+//! store never says so, the server keeps the session until it finds out for itself.
+//!
 //! The id of a request belongs to it until its response is over or dropped, on this node: a second one
 //! with that id would be answered in its place, or both would.
 //!

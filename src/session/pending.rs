@@ -93,17 +93,11 @@ impl Drop for Asking {
         let Some(wait) = wait.take().filter(|_| *opens) else {
             return;
         };
-        let layer = Arc::downgrade(keep);
-        keep.finish(Box::pin(async move {
-            let opened = wait.await;
-            if let (Ok(lease), Some(keep)) = (opened, layer.upgrade()) {
-                keep.abandon(&lease);
-            }
-        }));
+        keep.abandon_later(wait);
     }
 }
 
-/// Waits for the store to do something. It is done to its end, also if nobody waits any more.
+/// Waits for the store to do something. If nobody waits any more, it is asked again until it is done.
 pub(super) struct Storing {
     /// Taken when it is done.
     wait: Option<(Done, Todo)>,
@@ -133,7 +127,6 @@ impl Storing {
         if done.is_err()
             && let Some(recipient) = todo.recipient()
         {
-            // It goes on when this is dropped.
             return Poll::Ready(Stored::Late(recipient.clone()));
         }
         let (_, todo) = self.wait.take().expect("polled after completion");
@@ -148,22 +141,16 @@ impl Drop for Storing {
             patience: _,
             keep,
         } = self;
-        match wait.take() {
-            // To be asked twice makes no difference to the store.
-            Some((
-                _,
-                Todo::End {
-                    flight,
-                    is_first: true,
-                    ..
-                },
-            )) => keep.forget_later(&flight),
-            Some((_, Todo::End { .. })) | None => {}
-            Some((wait, todo)) => keep.finish(Box::pin(async move {
-                let _ = wait.await;
-                // It takes the session back.
-                drop(todo);
-            })),
+        // To be asked twice makes no difference to the store, whether it had come to that or not; what
+        // is to be established sees to itself.
+        if let Some((_, todo)) = wait.take()
+            && let Todo::End {
+                flight,
+                is_first: true,
+                ..
+            } = &todo
+        {
+            keep.forget_later(flight);
         }
     }
 }

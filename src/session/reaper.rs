@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     seldom::Seldom,
-    store::{SessionStore, now},
+    store::{SessionStore, StoreErrorKind, now},
 };
 
 /// How many duties are done side by side, and how many favours: a store that hangs does not keep
@@ -119,13 +119,14 @@ impl<S, T: SessionStore> Reaper<S, T> {
             while duties.len() < AT_ONCE
                 && let Some(job) = chores.next_duty()
             {
-                duties.spawn(perform(store.clone(), job));
+                duties.spawn(perform(store.clone(), Arc::clone(chores), job));
             }
             while favours.len() < AT_ONCE
                 && let Some(favour) = chores.next_favour()
             {
                 let (store, service) = (store.clone(), service.clone());
-                favours.spawn(timeout(TIME, oblige(store, service, favour)));
+                let oblige = oblige(store, service, Arc::clone(chores), favour);
+                favours.spawn(timeout(TIME, oblige));
             }
             let next = later.first().map_or(sweep_at, |first| first.min(sweep_at));
             match something(chores, next, &mut duties, &mut favours).await {
@@ -236,19 +237,42 @@ async fn something(
 }
 
 /// Does a duty, and gives it back if it is to be done again.
-async fn perform<T: SessionStore>(store: T, job: Job) -> Option<Job> {
+async fn perform<T: SessionStore>(store: T, chores: Arc<Chores>, mut job: Job) -> Option<Job> {
+    if let Duty::Disown(session, name) = &job.duty {
+        let establish = store.establish(session, name.clone());
+        let established = match timeout(TIME, establish).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => match error.kind() {
+                StoreErrorKind::Conflict | StoreErrorKind::NotFound => false,
+                _ => return Some(job),
+            },
+            Err(_) => return Some(job),
+        };
+        session.end();
+        let session = session.clone();
+        job.duty = if established {
+            if session.settle_end() {
+                chores.tell(&session);
+            }
+            Duty::End(session)
+        } else {
+            Duty::Abandon(session)
+        };
+    }
     let done = match &job.duty {
-        Duty::Abandon(session) => timeout(TIME, store.abandon(session)).await,
         Duty::End(session) => {
             let end = store.end(session.key()?, session.owner());
             timeout(TIME, end).await
+        }
+        Duty::Abandon(session) | Duty::Disown(session, _) => {
+            timeout(TIME, store.abandon(session)).await
         }
     };
     let is_done = done.is_ok_and(|done| is_settled(&done));
     (!is_done).then_some(job)
 }
 
-async fn oblige<S, B, ResBody, T>(store: T, service: S, favour: Favour)
+async fn oblige<S, B, ResBody, T>(store: T, service: S, chores: Arc<Chores>, favour: Favour)
 where
     S: Service<Request<B>, Response = Response<ResBody>>,
     B: From<Bytes>,
@@ -263,6 +287,11 @@ where
                 tracing::debug!(%error, "the store does not learn a session's version");
             }
         }
-        Favour::Finish(rest) => rest.await,
+        Favour::Abandon(opening) => {
+            if let Ok(lease) = opening.await {
+                lease.end();
+                chores.add(Duty::Abandon(lease.record().clone()));
+            }
+        }
     }
 }
