@@ -18,7 +18,7 @@ use shadowcat::{
     session::{Session, SessionLayer},
     store::{
         HookKey, MemorySessionStore,
-        faulty::{FaultyStore, Operation},
+        faulty::{FaultyStore, Moment, Operation},
     },
 };
 use tokio_test::{assert_pending, assert_ready, task};
@@ -328,10 +328,8 @@ async fn store_that_hangs_when_sessions_expire_is_asked_again() {
     let server = Server::new(SessionLayer::new(store.clone()).allow_anonymous());
     server.initialize(None).await;
     for _ in 0..3 {
-        store.faults().fail_next(
-            Operation::ExpireSessions,
-            shadowcat::store::faulty::Moment::Before,
-        );
+        let faults = store.faults();
+        faults.hang_next(Operation::ExpireSessions, Moment::Before);
     }
     tokio::time::sleep(MemorySessionStore::DEFAULT_IDLE_TIMEOUT * 2).await;
     settle().await;
@@ -352,13 +350,14 @@ async fn fact_is_found_in_the_request_of_an_initialize_before_there_is_a_session
     server.send(post(&session, CALL)).await;
 }
 
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_time().start_paused(true).build();
+    runtime.expect("a runtime")
+}
+
 #[test]
 fn c53_sessions_expire_on_another_runtime_when_the_first_is_gone() {
-    let runtime = || {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        let runtime = builder.enable_time().start_paused(true).build();
-        runtime.expect("a runtime")
-    };
     let memory = MemorySessionStore::new();
     let server = Server::new(SessionLayer::new(memory.clone()).allow_anonymous());
     let first = runtime();
@@ -371,4 +370,34 @@ fn c53_sessions_expire_on_another_runtime_when_the_first_is_gone() {
         assert_eq!(memory.stats().sessions, 0);
         assert!(server.world().sessions.is_empty());
     });
+}
+
+/// What waits to be tried again, and what is under way when the runtime goes.
+#[test]
+fn c53_b14_store_is_told_of_an_end_on_another_runtime_when_the_first_is_gone() {
+    for hangs in [false, true] {
+        let memory = MemorySessionStore::new().with_idle_timeout(None);
+        let store = FaultyStore::new(memory.clone());
+        let server = Server::new(SessionLayer::new(store.clone()).allow_anonymous());
+        let first = runtime();
+        first.block_on(async {
+            let session = server.initialize(None).await;
+            let faults = store.faults();
+            faults.fail_next(Operation::EndSession, Moment::Before);
+            if hangs {
+                faults.hang_next(Operation::EndSession, Moment::Before);
+            } else {
+                faults.fail_next(Operation::EndSession, Moment::Before);
+            }
+            assert_eq!(server.send(delete(&session)).await.status, 200);
+            settle().await;
+        });
+        drop(first);
+        assert_eq!(memory.stats().sessions, 1);
+        runtime().block_on(async {
+            server.initialize(None).await;
+            settle().await;
+            assert_eq!(memory.stats().sessions, 1, "hangs: {hangs}");
+        });
+    }
 }

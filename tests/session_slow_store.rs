@@ -2,7 +2,7 @@
 
 mod session_support;
 
-use std::time::Duration;
+use std::{sync::Arc, task::Poll, time::Duration};
 
 use http::{Response, StatusCode};
 use session_support::{
@@ -314,6 +314,83 @@ async fn stores_that_hang_do_not_keep_servers_from_being_told() {
     assert!(server.world().sessions.is_empty(), "SES-11");
     tokio::time::sleep(Duration::from_secs(20 * 60)).await;
     assert_eq!(memory.stats().sessions, 0);
+}
+
+/// Whatever else hangs: a sweep, or what is left of requests whose clients are gone.
+#[tokio::test(start_paused = true)]
+async fn ses11_server_is_told_at_once_whatever_else_the_store_hangs_at() {
+    for operation in [
+        Operation::ExpireSessions,
+        Operation::OpenSession,
+        Operation::EstablishSession,
+        Operation::LearnSession,
+        Operation::AbandonSession,
+    ] {
+        let (_, faults, server) = server();
+        server.initialize(None).await;
+        settle().await;
+        for _ in 0..400 {
+            faults.hang_next(operation, Moment::Before);
+        }
+        if operation == Operation::ExpireSessions {
+            // Until the next sweep is under way.
+            let next = MemorySessionStore::DEFAULT_IDLE_TIMEOUT / 8;
+            tokio::time::sleep(next + Duration::from_millis(10)).await;
+        }
+        let mut service = server.service();
+        for _ in 0..160 {
+            let mut opening = task::spawn(service.call(post("", INITIALIZE)));
+            // One that is answered learns its version from the body, and then there is nobody.
+            if let Poll::Ready(Ok(response)) = opening.poll() {
+                had(response).await;
+            }
+        }
+        settle().await;
+        let handle = server.layer.handle();
+        server.asked();
+        let sessions = handle.list(None, 1000).await.expect("a list").sessions;
+        assert!(handle.terminate(sessions[0].tag).await.expect("it works"));
+        settle().await;
+        let asked = server.asked();
+        let told = asked.iter().filter(|one| one.parts.method == "DELETE");
+        assert_eq!(told.count(), 1, "{operation:?}");
+    }
+}
+
+/// Who else uses the store finds it as it should be, and no server is left without a word.
+#[tokio::test(start_paused = true)]
+async fn what_a_layer_leaves_behind_is_seen_through_when_it_is_gone() {
+    for polls in 1..79 {
+        let (memory, faults, server) = server();
+        let world = Arc::clone(&server.world);
+        faults.slow_down(20);
+        let mut service = server.service();
+        let mut opening = task::spawn(service.call(post("", INITIALIZE)));
+        for _ in 0..polls {
+            assert_pending!(opening.poll());
+        }
+        faults.slow_down(0);
+        drop((opening, service, server));
+        for _ in 0..20 {
+            settle().await;
+        }
+        assert_eq!(memory.stats().sessions, 0, "after {polls}");
+        let world = world.lock().expect("not poisoned");
+        assert!(world.sessions.is_empty(), "after {polls}");
+    }
+    // What was to be tried later is tried now, and only once more.
+    for fails in [1, 2] {
+        let (memory, faults, server) = server();
+        let session = server.initialize(None).await;
+        for _ in 0..=fails {
+            faults.fail_next(Operation::EndSession, Moment::Before);
+        }
+        assert_eq!(server.send(delete(&session)).await.status, 200);
+        settle().await;
+        drop(server);
+        settle().await;
+        assert_eq!(memory.stats().sessions, fails - 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,60 +2,48 @@ use std::{
     collections::VecDeque,
     fmt,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
-use super::{farewell::Notice, pending::Wait};
+use super::{
+    duty::{Duty, Job, Later},
+    farewell::Notice,
+    pending::Wait,
+};
 use crate::{
     protocol::ProtocolVersion,
     seldom::Seldom,
-    store::{SessionName, SessionRecord, now},
+    store::{SessionRecord, now},
 };
 
-/// What nobody waits for, and one task per layer does.
+/// What nobody waits for, and one task per layer does. It outlives the task: what that has not done
+/// when its runtime goes, the next one does.
 #[derive(Default)]
 pub(super) struct Chores {
     queues: Mutex<Queues>,
     /// Told of new ones, and of the end of the layer.
     pub(super) wake: Notify,
     is_served: AtomicBool,
+    undone: Seldom,
     given_up: Seldom,
 }
 
 #[derive(Default)]
 struct Queues {
     duties: VecDeque<Job>,
+    later: Later,
+    farewells: VecDeque<Notice>,
     favours: VecDeque<Favour>,
-}
-
-/// What the store has to be told until it listens: whoever was promised it does not ask again. There
-/// are no more of them than sessions.
-#[derive(Debug)]
-pub(super) enum Duty {
-    /// To forget a session that has ended (SE-5, B14).
-    End(SessionRecord),
-    /// To take back one that was not given, and has no name.
-    Abandon(SessionRecord),
-    /// To take back one that was not given, whether or not that is its name. Its server is told only
-    /// if it is: otherwise the server means somebody else's by it (B11, SE-2).
-    Disown(SessionRecord, SessionName),
-}
-
-/// A duty, and how often it was tried.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) duty: Duty,
-    pub(super) tries: u32,
+    /// Whether the layer is gone.
+    is_closed: bool,
 }
 
 /// What is done if there is time, and tried once.
 pub(super) enum Favour {
-    /// To tell a server that a session is over (SES-11).
-    Tell(Notice),
     /// To have the store note a version.
     Learn(SessionRecord, ProtocolVersion),
     /// To take back what is being opened for a request that is gone.
@@ -63,8 +51,8 @@ pub(super) enum Favour {
 }
 
 impl Chores {
-    /// More favours are not kept: the oldest are given up.
-    const MAX_FAVOURS: usize = 8_192;
+    /// More farewells are not kept, nor more favours: the oldest are given up.
+    const MAX: usize = 8_192;
 
     fn lock(&self) -> MutexGuard<'_, Queues> {
         // Nothing in here can panic half way.
@@ -72,20 +60,47 @@ impl Chores {
     }
 
     pub(super) fn add(&self, duty: Duty) {
-        self.add_again(Job { duty, tries: 0 });
-    }
-
-    pub(super) fn add_again(&self, job: Job) {
-        self.lock().duties.push_back(job);
+        self.lock().duties.push_back(Job::new(duty));
         self.wake.notify_one();
     }
 
-    pub(super) fn ask(&self, favour: Favour) {
+    /// Has a duty done that was tried in vain, after a pause. After the end of the layer it is given
+    /// up.
+    pub(super) fn put_off(&self, job: Job) {
+        if let Some(count) = self.undone.count(1, now()) {
+            tracing::warn!(count, "the store does not forget sessions that have ended");
+        }
         let given_up = {
             let mut queues = self.lock();
-            let is_full = queues.favours.len() >= Self::MAX_FAVOURS;
-            let oldest = is_full.then(|| queues.favours.pop_front()).flatten();
-            queues.favours.push_back(favour);
+            if queues.is_closed {
+                Some(job)
+            } else {
+                queues.later.add(job);
+                None
+            }
+        };
+        drop(given_up);
+        self.wake.notify_one();
+    }
+
+    /// Has the server told that a session is over (SES-11).
+    pub(super) fn tell(&self, session: &SessionRecord) {
+        if let Some(notice) = Notice::new(session) {
+            self.push(notice, |queues| &mut queues.farewells);
+        }
+    }
+
+    pub(super) fn ask(&self, favour: Favour) {
+        self.push(favour, |queues| &mut queues.favours);
+    }
+
+    fn push<C>(&self, chore: C, queue: impl FnOnce(&mut Queues) -> &mut VecDeque<C>) {
+        let given_up = {
+            let mut queues = self.lock();
+            let queue = queue(&mut queues);
+            let is_full = queue.len() >= Self::MAX;
+            let oldest = is_full.then(|| queue.pop_front()).flatten();
+            queue.push_back(chore);
             oldest
         };
         self.wake.notify_one();
@@ -96,14 +111,7 @@ impl Chores {
         }
     }
 
-    /// Has the server told that a session is over.
-    pub(super) fn tell(&self, session: &SessionRecord) {
-        if let Some(notice) = Notice::new(session) {
-            self.ask(Favour::Tell(notice));
-        }
-    }
-
-    /// Takes note of a favour that was not done.
+    /// Takes note of a chore that was not done and is not tried again.
     pub(super) fn give_up(&self) {
         if let Some(count) = self.given_up.count(1, now()) {
             tracing::warn!(
@@ -117,12 +125,36 @@ impl Chores {
         self.lock().duties.pop_front()
     }
 
+    /// Has those of the duties done that were put off until now, and says when the next one is due.
+    pub(super) fn resume(&self) -> Option<Instant> {
+        let mut queues = self.lock();
+        let now = Instant::now();
+        while let Some(job) = queues.later.next(now) {
+            queues.duties.push_back(job);
+        }
+        queues.later.first()
+    }
+
+    pub(super) fn next_farewell(&self) -> Option<Notice> {
+        self.lock().farewells.pop_front()
+    }
+
     pub(super) fn next_favour(&self) -> Option<Favour> {
         self.lock().favours.pop_front()
     }
 
-    /// The layer is gone.
+    /// Whether all are done, or under way.
+    pub(super) fn is_empty(&self) -> bool {
+        let queues = self.lock();
+        queues.duties.is_empty() && queues.farewells.is_empty() && queues.favours.is_empty()
+    }
+
+    /// The layer is gone: what was put off is tried once more.
     pub(super) fn close(&self) {
+        let mut queues = self.lock();
+        queues.is_closed = true;
+        queues.hurry();
+        drop(queues);
         self.wake.notify_one();
     }
 
@@ -132,9 +164,22 @@ impl Chores {
         self.is_served.load(Relaxed)
     }
 
-    /// Says whether somebody does them, and whether somebody did.
-    pub(super) fn set_served(&self, is_served: bool) -> bool {
-        self.is_served.swap(is_served, Relaxed)
+    /// Leaves them to the caller, unless somebody else does them.
+    pub(super) fn serve(self: &Arc<Self>) -> Option<Served> {
+        if self.is_served.swap(true, Relaxed) {
+            return None;
+        }
+        // Another runtime may have another clock.
+        self.lock().hurry();
+        Some(Served(Arc::clone(self)))
+    }
+}
+
+impl Queues {
+    /// Has everything done now that was put off.
+    fn hurry(&mut self) {
+        let late = self.later.take();
+        self.duties.extend(late);
     }
 }
 
@@ -143,38 +188,22 @@ impl fmt::Debug for Chores {
         let queues = self.lock();
         f.debug_struct("Chores")
             .field("duties", &queues.duties.len())
+            .field("farewells", &queues.farewells.len())
             .field("favours", &queues.favours.len())
             .finish_non_exhaustive()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::future::pending;
+/// The right to do the chores. Dropped with its runtime, the task must not leave a layer behind that
+/// believes to be served.
+pub(super) struct Served(pub(super) Arc<Chores>);
 
-    use super::*;
-    use crate::store::Owner;
-
-    #[test]
-    fn favours_are_bounded_and_duties_never_given_up() {
-        let chores = Chores::default();
-        let record = || SessionRecord::new(Owner::ANONYMOUS, Owner::ANONYMOUS);
-        let first = record();
-        chores.add(Duty::End(first.clone()));
-        for nth in 0..=2 * Chores::MAX_FAVOURS {
-            let version = ProtocolVersion::V2025_06_18;
-            if nth == Chores::MAX_FAVOURS + 2 {
-                chores.ask(Favour::Abandon(Box::pin(pending())));
-            }
-            chores.ask(Favour::Learn(record(), version));
-        }
-        // The one in the middle is the oldest that is left.
-        assert!(matches!(chores.next_favour(), Some(Favour::Abandon(_))));
-        let left = std::iter::from_fn(|| chores.next_favour()).count();
-        assert_eq!(left, Chores::MAX_FAVOURS - 1);
-        let Some(Job { duty, tries: 0 }) = chores.next_duty() else {
-            panic!("a duty was given up");
-        };
-        assert!(matches!(duty, Duty::End(one) if one.is_same(&first)));
+impl Drop for Served {
+    fn drop(&mut self) {
+        let Self(chores) = self;
+        chores.is_served.store(false, Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

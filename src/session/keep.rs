@@ -4,11 +4,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{
-    chores::{Duty, Favour},
-    layer::Shared,
-    pending::Wait,
-};
+use super::{chores::Favour, duty::Duty, layer::Shared, pending::Wait};
 use crate::{
     protocol::ProtocolVersion,
     store::{SessionName, SessionRecord, SessionStore, StoreError, StoreErrorKind},

@@ -150,6 +150,7 @@ mod ask;
 mod begin;
 mod body;
 mod chores;
+mod duty;
 mod fact;
 mod farewell;
 mod flight;
