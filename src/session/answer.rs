@@ -55,8 +55,9 @@ impl Drop for Ending {
 /// A session that is open, and taken back unless it is given.
 pub(super) struct Founder {
     session: SessionRecord,
-    /// Taken when it is given.
-    lease: Option<SessionLease>,
+    /// The `initialize` itself, taken when it is given: its id is not free before its response is over
+    /// (SE-7).
+    flight: Option<Flight>,
     /// What the store was asked to call it, as long as nobody knows whether it does.
     name: Option<SessionName>,
     /// Where its server is told of its end, if it can be.
@@ -70,13 +71,13 @@ impl Drop for Founder {
     fn drop(&mut self) {
         let Self {
             session,
-            lease,
+            flight,
             name,
             path: _,
             keep,
             recipient: _,
         } = self;
-        if lease.is_none() {
+        if flight.is_none() {
             return;
         }
         match name.take() {
@@ -129,14 +130,14 @@ impl From<Joined> for Role {
 
 impl Role {
     pub(super) fn founder(
-        lease: SessionLease,
+        flight: Flight,
         keep: Arc<dyn Keep>,
         path: Option<Arc<Uri>>,
         recipient: Recipient,
     ) -> Self {
         Self::Founder(Founder {
-            session: lease.record().clone(),
-            lease: Some(lease),
+            session: flight.record().clone(),
+            flight: Some(flight),
             name: None,
             path,
             keep,
@@ -255,8 +256,8 @@ impl Founder {
         B: Body<Data = Bytes>,
     {
         let reason = match done {
-            Ok(()) => match self.lease.take() {
-                Some(lease) => return self.respond(lease, outer, response),
+            Ok(()) => match self.flight.take() {
+                Some(flight) => return self.respond(flight, outer, response),
                 None => Reason::Unavailable,
             },
             Err(error) => match error.kind() {
@@ -281,7 +282,7 @@ impl Founder {
 
     fn respond<B>(
         &self,
-        lease: SessionLease,
+        flight: Flight,
         outer: HeaderValue,
         mut response: Response<B>,
     ) -> Response<ResponseBody<B>>
@@ -290,7 +291,7 @@ impl Founder {
     {
         response.headers_mut().insert(MCP_SESSION_ID, outer);
         // Weak: a body that is read for long does not keep the layer.
-        let (session, keep) = (lease.record().clone(), Arc::downgrade(&self.keep));
+        let (session, keep) = (flight.record().clone(), Arc::downgrade(&self.keep));
         let learner = Learner::new(is_event_stream(response.headers()), move |said| {
             let Some(keep) = keep.upgrade() else {
                 return;
@@ -304,7 +305,7 @@ impl Founder {
                 Handshake::Refused => keep.end(&session),
             }
         });
-        hold(response, Flight::alone(lease), Some(Box::new(learner)))
+        hold(response, flight, Some(Box::new(learner)))
     }
 }
 

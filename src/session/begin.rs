@@ -7,6 +7,7 @@ use super::{
     Session,
     answer::Role,
     ask::{self, Ask},
+    flight::{Flight, Ids},
     id,
     keep::at_once,
     layer::Shared,
@@ -95,8 +96,14 @@ where
                 let session = Session::new(lease.record().clone());
                 request.extensions_mut().insert(session);
                 let path = shared.paths.of(request.uri());
+                let peek = request.extensions().get::<Message>().map(Message::peek);
+                let ids = match &peek {
+                    Some(Ok(peek)) => Ids::of(peek),
+                    _ => Ids::None,
+                };
+                let flight = Flight::first(lease, ids);
                 let keep = Arc::clone(shared) as _;
-                Begun::Ready(Role::founder(lease, keep, path, recipient(request)))
+                Begun::Ready(Role::founder(flight, keep, path, recipient(request)))
             }
             Err(error) => refused(request, full(&error)),
         },
