@@ -3,6 +3,7 @@
 mod session_support;
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -10,10 +11,14 @@ use std::{
     time::Duration,
 };
 
-use http::Response;
+use bytes::Bytes;
+use http::{Request, Response};
 use http_body::Body as _;
-use http_body_util::BodyExt;
-use session_support::{CALL, SESSION, Server, delete, get, had, held, opened, post, settle, text};
+use http_body_util::{BodyExt, Full};
+use session_support::{
+    CALL, INITIALIZE, SESSION, Server, V, agreed, delete, get, had, held, opened, post, settle,
+    text,
+};
 use shadowcat::{
     session::{Session, SessionLayer},
     store::{
@@ -21,8 +26,9 @@ use shadowcat::{
         faulty::{FaultyStore, Moment, Operation},
     },
 };
+use tokio::sync::Semaphore;
 use tokio_test::{assert_pending, assert_ready, task};
-use tower::Service;
+use tower::{Layer, Service, service_fn};
 
 #[tokio::test]
 async fn ses5_delete_that_the_server_accepts_ends_the_session_for_everybody() {
@@ -233,6 +239,61 @@ async fn d09_delete_that_is_given_up_leaves_the_next_one_its_turn() {
     gate.add_permits(1);
     let Ok(second) = service.call(delete(&session)).await;
     assert_eq!(second.status(), 200);
+}
+
+/// Whatever becomes of the client's DELETE, the server is asked once more only if it has not ended the
+/// session.
+#[tokio::test(start_paused = true)]
+async fn d09_of_terminate_and_a_delete_under_way_one_reaches_the_server() {
+    for (status, is_dropped, deletes) in [
+        (Some(200), false, 1),
+        (Some(204), false, 1),
+        (Some(404), false, 1),
+        (Some(405), false, 2),
+        (Some(503), false, 2),
+        (None, true, 2),
+    ] {
+        let gate = Arc::new(Semaphore::new(0));
+        let told = Arc::<AtomicUsize>::default();
+        let (open, count) = (Arc::clone(&gate), Arc::clone(&told));
+        let layer = SessionLayer::default().allow_anonymous();
+        let mut service = layer.layer(service_fn(move |request: Request<Full<Bytes>>| {
+            let (open, count) = (Arc::clone(&open), Arc::clone(&count));
+            async move {
+                let mut response = Response::builder();
+                if request.method() == "DELETE" {
+                    let is_first = count.fetch_add(1, Relaxed) == 0;
+                    if is_first {
+                        open.acquire().await.expect("not closed").forget();
+                        response = response.status(status.unwrap_or(200));
+                    }
+                } else {
+                    response = response.header(SESSION, "up");
+                }
+                Ok::<_, Infallible>(response.body(text(agreed(V))).expect("valid"))
+            }
+        }));
+        let Ok(opened) = service.call(post("", INITIALIZE)).await;
+        let session = had(opened).await.session();
+        let mut deleting = task::spawn(service.call(delete(&session)));
+        assert_pending!(deleting.poll());
+        let handle = layer.handle();
+        let tag = handle.list(None, 10).await.expect("a list").sessions[0].tag;
+        assert!(handle.terminate(tag).await.expect("it works"));
+        settle().await;
+        assert_eq!(told.load(Relaxed), 1, "{status:?}");
+        if is_dropped {
+            drop(deleting);
+        } else {
+            gate.add_permits(1);
+            let Ok(response) = deleting.await;
+            assert_eq!(Some(response.status().as_u16()), status);
+        }
+        settle().await;
+        assert_eq!(told.load(Relaxed), deletes, "{status:?}");
+        let stats = handle.stats();
+        assert_eq!((stats.opened_total, stats.ended_total), (1, 1));
+    }
 }
 
 #[tokio::test(start_paused = true)]

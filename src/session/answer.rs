@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header::CONTENT_LENGTH};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header::CONTENT_LENGTH};
 use http_body::Body;
 
 use super::{
     ResponseBody,
     ask::Joined,
+    ending::Ending,
     flight::Flight,
     id::{self, SessionId},
     keep::{Keep, is_settled},
@@ -40,16 +41,6 @@ pub(super) struct Member {
     outer: HeaderValue,
     /// Of a DELETE.
     ending: Option<Ending>,
-}
-
-/// The claim to be the one who ends a session, until it is dropped.
-pub(super) struct Ending(SessionRecord);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        let Self(session) = self;
-        session.release_end();
-    }
 }
 
 /// A session that is open, and taken back unless it is given.
@@ -116,10 +107,8 @@ impl From<Joined> for Role {
         let Joined {
             flight,
             outer,
-            method,
+            ending,
         } = joined;
-        // It was claimed when the request was joined.
-        let ending = (method == Method::DELETE).then(|| Ending(flight.record().clone()));
         Self::Member(Member {
             flight,
             outer,
@@ -179,9 +168,10 @@ impl Member {
         let is_over = status == StatusCode::NOT_FOUND || (ending.is_some() && status.is_success());
         if let Some(key) = flight.key().filter(|_| is_over) {
             headers.remove(MCP_SESSION_ID);
-            // At once, and before another DELETE has its turn (D09).
             let is_first = shared.see_to_end(&flight);
-            drop(ending);
+            if let Some(ending) = ending {
+                ending.complete();
+            }
             let end = Started::End(shared.store.end(key, flight.owner()));
             let todo = Todo::End { flight, is_first };
             return Answer::First(end, todo, response);

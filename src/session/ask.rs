@@ -5,6 +5,7 @@ use http::{
 
 use super::{
     Session,
+    ending::Ending,
     flight::{Flight, Ids},
     id,
     id::SessionId,
@@ -33,7 +34,8 @@ pub(super) struct Joined {
     pub(super) flight: Flight,
     /// The id as the client sent it.
     pub(super) outer: HeaderValue,
-    pub(super) method: Method,
+    /// Of a DELETE.
+    pub(super) ending: Option<Ending>,
 }
 
 /// What a request wants, before its session is looked up; `None` if it has nothing to do with any.
@@ -142,7 +144,7 @@ pub(super) fn join<B, T>(
     }
     // The claim goes with it if the request is refused after all.
     let flight = Flight::start(lease, ids).map_err(|_| Reason::Repeated)?;
-    let method = request.method().clone();
+    let is_delete = request.method() == Method::DELETE;
     let (Some(upstream), Some(mut name)) = (flight.upstream(), name(request.headers_mut())) else {
         return Err(unknown(shared));
     };
@@ -152,8 +154,12 @@ pub(super) fn join<B, T>(
         name.insert(upstream.clone())
     };
     // One asks the server, and another one finds the session about to end (D09).
-    if method == Method::DELETE && !flight.claim_end() {
-        return Err(unknown(shared));
+    let mut ending = None;
+    if is_delete {
+        ending = Ending::claim(&flight, &shared.chores);
+        if ending.is_none() {
+            return Err(unknown(shared));
+        }
     }
     // A slow store may have found it before it ended.
     if flight.is_ended() {
@@ -164,7 +170,7 @@ pub(super) fn join<B, T>(
     Ok(Joined {
         flight,
         outer,
-        method,
+        ending,
     })
 }
 

@@ -83,8 +83,14 @@ impl Chores {
         self.wake.notify_one();
     }
 
-    /// Has the server told that a session is over (SES-11).
+    /// Has the server told that a session is over (SES-11), if it is not told already (D09).
     pub(super) fn tell(&self, session: &SessionRecord) {
+        if session.owe_end() {
+            self.say_farewell(session);
+        }
+    }
+
+    pub(super) fn say_farewell(&self, session: &SessionRecord) {
         if let Some(notice) = Notice::new(session) {
             self.push(notice, |queues| &mut queues.farewells);
         }

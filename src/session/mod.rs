@@ -151,6 +151,7 @@ mod begin;
 mod body;
 mod chores;
 mod duty;
+mod ending;
 mod fact;
 mod farewell;
 mod flight;
