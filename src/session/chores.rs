@@ -141,6 +141,11 @@ impl Chores {
         queues.later.first()
     }
 
+    /// Whether more sessions may expire, whose servers have to be told.
+    pub(super) fn has_room(&self) -> bool {
+        self.lock().farewells.len() <= Self::MAX / 2
+    }
+
     pub(super) fn next_farewell(&self) -> Option<Notice> {
         self.lock().farewells.pop_front()
     }

@@ -116,7 +116,7 @@
 //!
 //! | what | default | at the limit |
 //! |---|---|---|
-//! | time without use, open responses not counted | [30 min](crate::store::MemorySessionStore::DEFAULT_IDLE_TIMEOUT) | it is unknown; its end is told within an eighth more |
+//! | time without use, open responses not counted | [30 min](crate::store::MemorySessionStore::DEFAULT_IDLE_TIMEOUT) | it is unknown; its end is told within an eighth more, or when fewer than 4,096 servers wait to be told of others |
 //! | sessions in all | [10,000](crate::store::MemorySessionStore::DEFAULT_MAX_SESSIONS) | 503 |
 //! | sessions of one principal; of no principal, none | [1,000](crate::store::MemorySessionStore::DEFAULT_MAX_PER_OWNER) | 429 |
 //! | keys of ended sessions | [10,000](crate::store::MemorySessionStore::DEFAULT_MAX_TOMBSTONES) | the oldest are forgotten |

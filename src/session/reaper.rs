@@ -189,6 +189,10 @@ impl<S, T: SessionStore> Work<S, T> {
         if sweeper.at > Instant::now() {
             return Some(sweeper.at);
         }
+        // What has expired and is not swept is as unknown as what is.
+        if !self.chores().has_room() {
+            return None;
+        }
         self.sweep.spawn(sweep(self.store.clone(), sweeper.realm));
         None
     }
