@@ -229,15 +229,44 @@ async fn se5_b14_delete_that_was_accepted_is_told_to_the_store_until_it_listens(
         // On this node it is over at once.
         assert_eq!(had(stream).await.body, "");
         assert_eq!(server.send(post(&session, CALL)).await.status, 404);
+        let handle = server.layer.handle();
+        assert_eq!(handle.count().await.expect("a count"), 0);
+        let list = handle.list(None, 1000).await.expect("a list");
+        assert_eq!(list.sessions, []);
         assert_eq!(memory.stats().sessions, 1);
         tokio::time::sleep(Duration::from_secs(10 * 60)).await;
         assert_eq!(memory.stats().sessions, 1, "the store does not listen yet");
         tokio::time::sleep(Duration::from_secs(20 * 60)).await;
         assert_eq!(memory.stats().sessions, 0, "hangs: {hangs}");
         assert_eq!(memory.stats().expired_total, 0);
-        let stats = server.layer.handle().stats();
+        let stats = handle.stats();
         assert_eq!((stats.opened_total, stats.ended_total), (1, 1));
     }
+}
+
+/// Another node, or time, was quicker.
+#[tokio::test(start_paused = true)]
+async fn terminate_says_that_it_has_ended_a_session_that_the_store_has_just_lost() {
+    let (memory, faults, server) = server();
+    let session = server.initialize(None).await;
+    let handle = server.layer.handle();
+    let tag = handle.list(None, 1000).await.expect("a list").sessions[0].tag;
+    let fact = server.asked().pop().expect("it was asked").fact().clone();
+    faults.slow_down(1);
+    let mut terminating = task::spawn(handle.terminate(tag));
+    // The session is found, and the store about to end it.
+    while !fact.is_ended() {
+        assert_pending!(terminating.poll());
+    }
+    assert_eq!(memory.stats().sessions, 1);
+    tokio::time::advance(MemorySessionStore::DEFAULT_IDLE_TIMEOUT * 2).await;
+    assert!(terminating.await.expect("the store works"));
+    assert_eq!(server.send(post(&session, CALL)).await.status, 404);
+    assert!(!handle.terminate(tag).await.expect("the store works"));
+    settle().await;
+    let told = server.asked();
+    assert_eq!(told.len(), 1, "its server is told once");
+    assert_eq!(handle.stats().ended_total, 1);
 }
 
 #[tokio::test(start_paused = true)]
