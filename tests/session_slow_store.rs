@@ -345,6 +345,34 @@ async fn stores_that_hang_do_not_keep_servers_from_being_told() {
     assert_eq!(memory.stats().sessions, 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn ses11_server_is_told_of_an_idle_session_also_if_the_answer_of_the_store_is_lost() {
+    for moment in MOMENTS {
+        for hangs in [false, true] {
+            let (memory, faults, server) = server();
+            server.initialize(None).await;
+            settle().await;
+            server.asked();
+            let almost = MemorySessionStore::DEFAULT_IDLE_TIMEOUT - Duration::from_secs(1);
+            tokio::time::sleep(almost).await;
+            for _ in 0..3 {
+                if hangs {
+                    faults.hang_next(Operation::ExpireSessions, moment);
+                } else {
+                    faults.fail_next(Operation::ExpireSessions, moment);
+                }
+            }
+            tokio::time::sleep(MemorySessionStore::DEFAULT_IDLE_TIMEOUT * 2).await;
+            settle().await;
+            assert_eq!(memory.stats().sessions, 0);
+            let told = server.asked();
+            assert_eq!(told.len(), 1, "{moment:?}, hangs: {hangs}");
+            let stats = server.layer.handle().stats();
+            assert_eq!((stats.ended_total, stats.expired_total), (1, 1));
+        }
+    }
+}
+
 /// Whatever else hangs: a sweep, or what is left of requests whose clients are gone.
 #[tokio::test(start_paused = true)]
 async fn ses11_server_is_told_at_once_whatever_else_the_store_hangs_at() {

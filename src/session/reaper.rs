@@ -59,6 +59,7 @@ where
     let layer = Arc::downgrade(shared);
     let sweeper = Sweeper {
         realm: shared.config.realm,
+        last: 0,
         at: Instant::now(),
         failed: Seldom::new(),
     };
@@ -109,6 +110,8 @@ where
 /// When the store is asked next what has expired.
 struct Sweeper {
     realm: u64,
+    /// The last one that has expired and was seen to.
+    last: u64,
     at: Instant,
     failed: Seldom,
 }
@@ -121,11 +124,12 @@ impl Sweeper {
     ) {
         let again_in = match swept {
             Ok(expired) => {
-                let again_in = expired.again_in();
+                let (last, again_in) = (expired.last(), expired.again_in());
                 if let Some(layer) = layer.upgrade() {
                     for session in expired.into_sessions() {
                         layer.expired(&session);
                     }
+                    self.last = last;
                 }
                 again_in
             }
@@ -141,8 +145,8 @@ impl Sweeper {
 }
 
 /// The store takes no longer than that to say what has expired.
-async fn sweep<T: SessionStore>(store: T, realm: u64) -> Result<Expired, StoreError> {
-    match timeout(TIME, store.expire(realm, EXPIRE)).await {
+async fn sweep<T: SessionStore>(store: T, realm: u64, last: u64) -> Result<Expired, StoreError> {
+    match timeout(TIME, store.expire(realm, last, EXPIRE)).await {
         Ok(swept) => swept,
         Err(elapsed) => Err(StoreError::new(StoreErrorKind::Unavailable, elapsed)),
     }
@@ -193,7 +197,8 @@ impl<S, T: SessionStore> Work<S, T> {
         if !self.chores().has_room() {
             return None;
         }
-        self.sweep.spawn(sweep(self.store.clone(), sweeper.realm));
+        let Sweeper { realm, last, .. } = *sweeper;
+        self.sweep.spawn(sweep(self.store.clone(), realm, last));
         None
     }
 
@@ -344,6 +349,7 @@ mod tests {
         let _log = tracing::subscriber::set_default(subscriber);
         let mut sweeper = Sweeper {
             realm: 1,
+            last: 0,
             at: Instant::now(),
             failed: Seldom::new(),
         };

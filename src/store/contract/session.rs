@@ -295,7 +295,7 @@ async fn are_listed<T: SessionStore>(store: T) {
         assert!(all.iter().all(|one| seen.contains(&one.key)));
         assert!(!seen.contains(&ended.key), "what has ended is not there");
     }
-    let expired = store.expire(7, 1000).await.expect("it should be told");
+    let expired = store.expire(7, 0, 1000).await.expect("it should be told");
     let expired = expired.into_sessions();
     let is_here = |one: &Given<T>| expired.iter().any(|gone| gone.is_same(&one.lease));
     assert!(!all.iter().any(is_here), "what is leased does not expire");
@@ -313,7 +313,7 @@ async fn a_dropped_future_leaves_nothing_locked<T: SessionStore>(store: T, polls
     let (key, version) = (given.key, ProtocolVersion::V2025_11_25);
     give_up(store.load(key, owner), polls).await;
     give_up(store.learn(key, owner, version), polls).await;
-    give_up(store.expire(7, 10), polls).await;
+    give_up(store.expire(7, 0, 10), polls).await;
     give_up(store.list(0, 10), polls).await;
     given.load().await;
     give_up(store.end(key, owner), polls).await;
