@@ -474,3 +474,16 @@ async fn d06_d09_request_whose_session_ends_while_a_slow_store_finds_it_is_refus
         assert!(asked.iter().all(|one| one.parts.method == "DELETE"));
     }
 }
+
+#[test]
+fn c33_without_a_runtime_a_slow_store_is_waited_for_as_long_as_it_takes() {
+    let (_, faults, server) = server();
+    faults.slow_down(3);
+    let mut opening = task::spawn(server.send(post("", INITIALIZE)));
+    let opened = loop {
+        if let Poll::Ready(had) = opening.poll() {
+            break had;
+        }
+    };
+    assert_eq!(opened.status, 200);
+}

@@ -22,7 +22,7 @@ use crate::{
     protocol::Era,
     refusal::{Recipient, Refusal},
     sse::is_event_stream,
-    store::{SessionLease, SessionName, SessionRecord, SessionStore, StoreError, StoreErrorKind},
+    store::{SessionName, SessionRecord, SessionStore, StoreError, StoreErrorKind},
 };
 
 /// What the response to a request means for sessions.

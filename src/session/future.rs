@@ -19,7 +19,7 @@ use super::{
     begin::{Begun, begin, resume},
     keep::at_once,
     layer::Shared,
-    pending::{Asking, Done, Stored, Storing},
+    pending::{Asking, Done, Late, Storing},
 };
 use crate::{
     message::{self, Arrival},
@@ -190,8 +190,8 @@ where
                     let stored = ready!(wait.poll(cx));
                     let response = response.take().expect("polled after completion");
                     return Poll::Ready(Ok(match stored {
-                        Stored::Done(todo, done) => todo.finish(done, response, this.shared),
-                        Stored::Late(recipient) => unavailable(&recipient),
+                        Ok((todo, done)) => todo.finish(done, response, this.shared),
+                        Err(Late(recipient)) => unavailable(&recipient),
                     }));
                 }
                 StateProj::Refused { refusal } => {

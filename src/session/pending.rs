@@ -105,12 +105,8 @@ pub(super) struct Storing {
     keep: Arc<dyn Keep>,
 }
 
-/// What has come of it.
-pub(super) enum Stored {
-    Done(Todo, Result<(), StoreError>),
-    /// It takes too long, and the response cannot be given without it.
-    Late(Recipient),
-}
+/// It takes too long, and the response cannot be given without it.
+pub(super) struct Late(pub(super) Recipient);
 
 impl Storing {
     pub(super) fn new(wait: Done, todo: Todo, limit: Duration, keep: Arc<dyn Keep>) -> Self {
@@ -121,16 +117,19 @@ impl Storing {
         }
     }
 
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Stored> {
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(Todo, Result<(), StoreError>), Late>> {
         let (wait, todo) = self.wait.as_mut().expect("polled after completion");
         let done = ready!(self.patience.poll(wait, cx));
         if done.is_err()
             && let Some(recipient) = todo.recipient()
         {
-            return Poll::Ready(Stored::Late(recipient.clone()));
+            return Poll::Ready(Err(Late(recipient.clone())));
         }
         let (_, todo) = self.wait.take().expect("polled after completion");
-        Poll::Ready(Stored::Done(todo, done.and_then(|done| done)))
+        Poll::Ready(Ok((todo, done.and_then(|done| done))))
     }
 }
 
@@ -151,6 +150,29 @@ impl Drop for Storing {
             } = &todo
         {
             keep.forget_later(flight);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{advance, sleep};
+    use tokio_test::{assert_pending, assert_ready, task};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn answer_that_comes_with_the_end_of_the_time_counts() {
+        let limit = Duration::from_secs(5);
+        for (takes, is_in_time) in [(limit, true), (limit * 2, false)] {
+            let mut patience = Patience::new(limit);
+            let mut answer: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(sleep(takes));
+            let mut waiting =
+                task::spawn(std::future::poll_fn(|cx| patience.poll(&mut answer, cx)));
+            assert_pending!(waiting.poll());
+            advance(limit).await;
+            let waited = assert_ready!(waiting.poll());
+            assert_eq!(waited.is_ok(), is_in_time);
         }
     }
 }
