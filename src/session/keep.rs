@@ -124,3 +124,39 @@ pub(super) fn at_once<F: Future + Unpin>(mut future: F) -> Result<F::Output, F> 
         Poll::Pending => Err(future),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::{
+        session::SessionLayer,
+        store::{MemorySessionStore, Owner, SessionKey, faulty::FaultyStore},
+    };
+
+    #[test]
+    fn ver9_store_that_is_slow_to_learn_a_version_is_asked_again_where_nobody_waits() {
+        let version = ProtocolVersion::V2025_06_18;
+        for polls in [0, 1] {
+            let store = FaultyStore::new(MemorySessionStore::new());
+            let layer = SessionLayer::new(store.clone());
+            let open = at_once(store.open(Owner::ANONYMOUS, Owner::ANONYMOUS));
+            let lease = open.ok().expect("at once").expect("room");
+            let upstream = HeaderValue::from_static("up");
+            let name = SessionName::new(SessionKey::new(1, [1; 16]), [1; 16], upstream);
+            assert!(is_done(store.establish(&lease, name)));
+            store.faults().slow_down(polls);
+            layer.shared.learn(&lease, version);
+            assert_eq!(lease.version(), Some(version), "on this node");
+            let favour = layer.shared.chores.next_favour();
+            let asks = match favour {
+                Some(Favour::Learn(session, learned)) => {
+                    session.is_same(&lease) && learned == version
+                }
+                _ => false,
+            };
+            assert_eq!(asks, polls > 0);
+        }
+    }
+}

@@ -22,7 +22,7 @@ use crate::{
 /// do its clones; a setter makes a layer of its own.
 #[must_use]
 pub struct SessionLayer<T = MemorySessionStore> {
-    shared: Arc<Shared<T>>,
+    pub(super) shared: Arc<Shared<T>>,
 }
 
 /// What the services of one layer share.
@@ -123,7 +123,8 @@ impl<T: SessionStore> SessionLayer<T> {
     /// Has a request wait up to `time` for the store, before it is answered with 503 (SES-4, C33).
     ///
     /// What the store was asked to do is seen through afterwards. A session that its server has ended
-    /// is over, whatever the store does.
+    /// is over, whatever the store does. Outside of a Tokio runtime there is no limit; the timers of
+    /// the runtime have to be enabled.
     pub fn with_store_timeout(self, time: Duration) -> Self {
         self.change(|config| config.store_timeout = time)
     }
