@@ -85,7 +85,9 @@
 //! [`ReplayLayer`](crate::replay::ReplayLayer) inside forgets what they said (RPL-10). A server
 //! that does not know yet is sent a DELETE (SES-11): by one task per layer, on the runtime that the
 //! first request came on, a few at a time, and once. The same task has the store forget what has
-//! ended, until it has done so.
+//! ended, until it has done so. It ends with the layer: what is left then is tried once more, for 10 s.
+//! If its runtime ends first, the next request starts another one, which goes on with what the store
+//! has to forget.
 //!
 //! A session that a server has given and no client has got, because the store did not answer in time
 //! or the client was gone, is taken back. Its server is told only once the store has said that no other
@@ -124,6 +126,8 @@
 //! | an id that a server gives; 256 if it is passed on | 4 KiB | 502 |
 //! | what is read of the response to `initialize` | 64 KiB | nothing is learned from it |
 //! | servers that wait to be told of an end; at once; for each | 8,192; 16; 10 s | the oldest is not told |
+//! | requests that are gone and whose store still opens a session, or learns a version; at once; for each | 8,192; 16; 10 s | the oldest is given up |
+//! | what the store has to forget; at once; for each | as many as sessions; 16; 10 s | it waits |
 //! | the path of an `initialize` | 1,024 bytes | its server is not told of the end |
 //! | time that a request waits for the store | [5 s](SessionLayer::DEFAULT_STORE_TIMEOUT) | 503 |
 //! | pause before the store is asked again to forget a session | 1 s, doubled up to 64 s | it is asked again |

@@ -105,6 +105,9 @@ pub(super) struct Storing {
     keep: Arc<dyn Keep>,
 }
 
+/// What has come of it.
+type Stored = Result<(Todo, Result<(), StoreError>), Late>;
+
 /// It takes too long, and the response cannot be given without it.
 pub(super) struct Late(pub(super) Recipient);
 
@@ -117,10 +120,7 @@ impl Storing {
         }
     }
 
-    pub(super) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(Todo, Result<(), StoreError>), Late>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Stored> {
         let (wait, todo) = self.wait.as_mut().expect("polled after completion");
         let done = ready!(self.patience.poll(wait, cx));
         if done.is_err()
