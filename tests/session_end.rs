@@ -383,17 +383,41 @@ async fn lease_ends_with_the_body_however_that_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn store_that_hangs_when_sessions_expire_is_asked_again() {
+async fn store_that_hangs_when_sessions_expire_is_asked_again_and_not_twice_at_once() {
+    let idle = MemorySessionStore::DEFAULT_IDLE_TIMEOUT;
     let memory = MemorySessionStore::new();
     let store = FaultyStore::new(memory.clone());
     let server = Server::new(SessionLayer::new(store.clone()).allow_anonymous());
     server.initialize(None).await;
-    for _ in 0..3 {
+    tokio::time::sleep(idle - Duration::from_secs(1)).await;
+    for _ in 0..2 {
         let faults = store.faults();
         faults.hang_next(Operation::ExpireSessions, Moment::Before);
     }
-    tokio::time::sleep(MemorySessionStore::DEFAULT_IDLE_TIMEOUT * 2).await;
-    settle().await;
+    // The next one is at the end of that time, and each takes 10 s and a pause.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    for _ in 0..4 {
+        // The task has something else to do.
+        let session = server.initialize(None).await;
+        let fact = server.asked().pop().expect("it was asked").fact().clone();
+        let list = server.layer.handle().list(None, 10).await.expect("a list");
+        let [info] = list.sessions[..] else {
+            panic!("what is idle is not listed: {list:?}");
+        };
+        assert_eq!(info.owner, fact.owner());
+        assert!(
+            server
+                .layer
+                .handle()
+                .terminate(info.tag)
+                .await
+                .expect("it works")
+        );
+        settle().await;
+        assert_eq!(server.send(post(&session, CALL)).await.status, 404);
+        assert!(server.world().sessions.contains_key("up-1"));
+    }
+    tokio::time::sleep(Duration::from_secs(22)).await;
     assert!(server.world().sessions.is_empty());
     assert_eq!(memory.stats().sessions, 0);
 }
