@@ -6,13 +6,13 @@ use http_body::Body;
 
 use super::{
     ResponseBody,
-    ask::Joined,
     ending::Ending,
     flight::Flight,
     id::{self, SessionId},
     keep::{Keep, is_settled},
     layer::Shared,
     learn::Learner,
+    lookup::Joined,
     reason::Reason,
 };
 use crate::{
@@ -32,7 +32,7 @@ pub(super) enum Role {
     /// It is of a session.
     Member(Member),
     /// It may open one.
-    Founder(Founder),
+    Opening(Opening),
 }
 
 pub(super) struct Member {
@@ -44,7 +44,7 @@ pub(super) struct Member {
 }
 
 /// A session that is open, and taken back unless it is given.
-pub(super) struct Founder {
+pub(super) struct Opening {
     session: SessionRecord,
     /// The `initialize` itself, taken when it is given: its id is not free before its response is over
     /// (SE-7).
@@ -58,7 +58,7 @@ pub(super) struct Founder {
     recipient: Recipient,
 }
 
-impl Drop for Founder {
+impl Drop for Opening {
     fn drop(&mut self) {
         let Self {
             session,
@@ -90,7 +90,7 @@ pub(super) enum Todo {
     },
     /// Name the session that its server has given.
     Establish {
-        founder: Founder,
+        opening: Opening,
         /// The id that the client is given.
         outer: HeaderValue,
     },
@@ -118,13 +118,13 @@ impl From<Joined> for Role {
 }
 
 impl Role {
-    pub(super) fn founder(
+    pub(super) fn opening(
         flight: Flight,
         keep: Arc<dyn Keep>,
         path: Option<Arc<Uri>>,
         recipient: Recipient,
     ) -> Self {
-        Self::Founder(Founder {
+        Self::Opening(Opening {
             session: flight.record().clone(),
             flight: Some(flight),
             name: None,
@@ -146,7 +146,7 @@ impl Role {
                 Answer::Ready(pass(response))
             }
             Self::Member(member) => member.answer(response, shared),
-            Self::Founder(founder) => founder.answer(response, shared),
+            Self::Opening(opening) => opening.answer(response, shared),
         }
     }
 }
@@ -187,7 +187,7 @@ impl Member {
     }
 }
 
-impl Founder {
+impl Opening {
     fn answer<B, T: SessionStore>(
         mut self,
         mut response: Response<B>,
@@ -225,7 +225,7 @@ impl Founder {
         self.name = Some(name.clone());
         let establish = Started::Establish(shared.store.establish(&self.session, name));
         let todo = Todo::Establish {
-            founder: self,
+            opening: self,
             outer,
         };
         Answer::First(establish, todo, response)
@@ -305,7 +305,7 @@ impl Todo {
         match self {
             // Its server has ended it: that is what the client is told.
             Self::End { .. } => None,
-            Self::Establish { founder, .. } => Some(&founder.recipient),
+            Self::Establish { opening, .. } => Some(&opening.recipient),
         }
     }
 
@@ -329,12 +329,12 @@ impl Todo {
                 }
                 pass(response)
             }
-            Self::Establish { founder, outer } => {
+            Self::Establish { opening, outer } => {
                 if done.is_ok() {
                     shared.note_session();
                     shared.counters.count_opened();
                 }
-                founder.given(outer, done, response)
+                opening.given(outer, done, response)
             }
         }
     }

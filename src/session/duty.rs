@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout};
 
-use super::{chores::Chores, keep::is_settled};
+use super::{backlog::Backlog, keep::is_settled};
 use crate::store::{SessionName, SessionRecord, SessionStore, StoreErrorKind};
 
 /// What the store has to be told until it listens: whoever was promised it does not ask again. There
@@ -38,16 +38,21 @@ impl Job {
         Self { duty, tries: 0 }
     }
 
-    /// Tries it. What is not done goes back to the chores, also if this is dropped or the store
+    /// Tries it. What is not done goes back to the backlog, also if this is dropped or the store
     /// panics.
-    pub(super) async fn run<T: SessionStore>(self, store: T, chores: Arc<Chores>, limit: Duration) {
+    pub(super) async fn run<T: SessionStore>(
+        self,
+        store: T,
+        backlog: Arc<Backlog>,
+        limit: Duration,
+    ) {
         let mut under_way = UnderWay {
             job: Some(self),
-            chores,
+            backlog,
         };
-        let UnderWay { job, chores } = &mut under_way;
+        let UnderWay { job, backlog } = &mut under_way;
         while let Some(Self { duty, .. }) = job {
-            match timeout(limit, duty.run(&store, chores)).await {
+            match timeout(limit, duty.run(&store, backlog)).await {
                 Ok(Tried::Done) => *job = None,
                 Ok(Tried::Next(next)) => *duty = next,
                 Ok(Tried::Undone) | Err(_) => return,
@@ -57,7 +62,7 @@ impl Job {
 }
 
 impl Duty {
-    async fn run<T: SessionStore>(&self, store: &T, chores: &Chores) -> Tried {
+    async fn run<T: SessionStore>(&self, store: &T, backlog: &Backlog) -> Tried {
         let done = match self {
             Self::End(session) => match session.key() {
                 Some(key) => store.end(key, session.owner()).await,
@@ -76,7 +81,7 @@ impl Duty {
                     return Tried::Next(Self::Abandon(session.clone()));
                 }
                 if session.settle_end() {
-                    chores.tell(session);
+                    backlog.tell(session);
                 }
                 return Tried::Next(Self::End(session.clone()));
             }
@@ -92,14 +97,14 @@ impl Duty {
 struct UnderWay {
     /// Taken when it is done.
     job: Option<Job>,
-    chores: Arc<Chores>,
+    backlog: Arc<Backlog>,
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let Self { job, chores } = self;
+        let Self { job, backlog } = self;
         if let Some(job) = job.take() {
-            chores.put_off(job);
+            backlog.put_off(job);
         }
     }
 }

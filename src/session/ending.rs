@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::chores::Chores;
+use super::backlog::Backlog;
 use crate::store::SessionRecord;
 
 /// A DELETE under way: the claim to be the one who asks the server to end a session (D09). Given up, it
@@ -8,15 +8,15 @@ use crate::store::SessionRecord;
 pub(super) struct Ending {
     /// Taken when the server has ended it.
     session: Option<SessionRecord>,
-    chores: Arc<Chores>,
+    backlog: Arc<Backlog>,
 }
 
 impl Ending {
     /// `None` if somebody else asks the server, or has told it.
-    pub(super) fn claim(session: &SessionRecord, chores: &Arc<Chores>) -> Option<Self> {
+    pub(super) fn claim(session: &SessionRecord, backlog: &Arc<Backlog>) -> Option<Self> {
         session.claim_end().then(|| Self {
             session: Some(session.clone()),
-            chores: Arc::clone(chores),
+            backlog: Arc::clone(backlog),
         })
     }
 
@@ -28,11 +28,11 @@ impl Ending {
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        let Self { session, chores } = self;
+        let Self { session, backlog } = self;
         if let Some(session) = session
             && session.release_end()
         {
-            chores.say_farewell(session);
+            backlog.say_farewell(session);
         }
     }
 }

@@ -170,7 +170,7 @@ impl<T: SessionStore> SessionHandle<T> {
         if !self.shared.see_to_end(session) {
             return Ok(false);
         }
-        self.shared.chores.tell(session);
+        self.shared.backlog.tell(session);
         let mut owed = Owed {
             keep,
             session: Some(session),

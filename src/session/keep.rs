@@ -4,14 +4,14 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{chores::Favour, duty::Duty, layer::Shared, pending::Wait};
+use super::{backlog::Attempt, duty::Duty, layer::Shared, pending::Wait};
 use crate::{
     protocol::ProtocolVersion,
     store::{SessionName, SessionRecord, SessionStore, StoreError, StoreErrorKind},
 };
 
 /// What has to be done about a session where nobody can wait for it, and the store's type is not
-/// known. What the store does not do at once becomes a chore.
+/// known. What the store does not do at once goes to the backlog.
 pub(super) trait Keep: Send + Sync {
     /// Takes back a session that was not given.
     fn abandon(&self, session: &SessionRecord);
@@ -36,19 +36,19 @@ impl<T: SessionStore> Keep for Shared<T> {
     fn abandon(&self, session: &SessionRecord) {
         session.end();
         if !is_done(self.store.abandon(session)) {
-            self.chores.add(Duty::Abandon(session.clone()));
+            self.backlog.add(Duty::Abandon(session.clone()));
         }
     }
 
     fn end(&self, session: &SessionRecord) {
         if self.see_to_end(session) {
             self.forget(session);
-            self.chores.tell(session);
+            self.backlog.tell(session);
         }
     }
 
     fn forget_later(&self, session: &SessionRecord) {
-        self.chores.add(Duty::End(session.clone()));
+        self.backlog.add(Duty::End(session.clone()));
     }
 
     fn learn(&self, session: &SessionRecord, version: ProtocolVersion) {
@@ -57,16 +57,17 @@ impl<T: SessionStore> Keep for Shared<T> {
             return;
         };
         if !is_done(self.store.learn(key, session.owner(), version)) {
-            self.chores.ask(Favour::Learn(session.clone(), version));
+            self.backlog
+                .attempt(Attempt::Learn(session.clone(), version));
         }
     }
 
     fn disown(&self, session: &SessionRecord, name: SessionName) {
-        self.chores.add(Duty::Disown(session.clone(), name));
+        self.backlog.add(Duty::Disown(session.clone(), name));
     }
 
     fn abandon_later(&self, opening: Wait) {
-        self.chores.ask(Favour::Abandon(opening));
+        self.backlog.attempt(Attempt::Abandon(opening));
     }
 }
 
@@ -94,7 +95,7 @@ impl<T: SessionStore> Shared<T> {
     pub(super) fn expired(&self, session: &SessionRecord) {
         if self.see_to_end(session) {
             self.counters.count_expired();
-            self.chores.tell(session);
+            self.backlog.tell(session);
         }
     }
 }
@@ -149,9 +150,9 @@ mod tests {
             store.faults().slow_down(polls);
             layer.shared.learn(&lease, version);
             assert_eq!(lease.version(), Some(version), "on this node");
-            let favour = layer.shared.chores.next_favour();
-            let asks = match favour {
-                Some(Favour::Learn(session, learned)) => {
+            let attempt = layer.shared.backlog.next_attempt();
+            let asks = match attempt {
+                Some(Attempt::Learn(session, learned)) => {
                     session.is_same(&lease) && learned == version
                 }
                 _ => false,

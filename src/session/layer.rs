@@ -10,7 +10,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use tower_layer::Layer;
 
-use super::{BindSession, SessionHandle, chores::Chores, farewell::Paths, handle::Counters, id};
+use super::{BindSession, SessionHandle, backlog::Backlog, farewell::Paths, handle::Counters, id};
 use crate::{
     auth::Principal,
     store::{MemorySessionStore, Owner, SessionStore},
@@ -32,7 +32,7 @@ pub(super) struct Shared<T> {
     /// Whether the inner service has ever given a session.
     gives_sessions: AtomicBool,
     pub(super) counters: Counters,
-    pub(super) chores: Arc<Chores>,
+    pub(super) backlog: Arc<Backlog>,
     pub(super) paths: Paths,
 }
 
@@ -72,7 +72,7 @@ impl<T: SessionStore> SessionLayer<T> {
                 config,
                 gives_sessions: AtomicBool::new(false),
                 counters: Counters::default(),
-                chores: Arc::default(),
+                backlog: Arc::default(),
                 paths: Paths::default(),
             }),
         }
@@ -159,7 +159,7 @@ impl<T> Shared<T> {
 
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
-        self.chores.close();
+        self.backlog.close();
     }
 }
 

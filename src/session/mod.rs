@@ -150,10 +150,9 @@
 //! The layer checks who a session belongs to, not what they may do: authorization is per request (B07).
 
 mod answer;
-mod ask;
+mod backlog;
 mod begin;
 mod body;
-mod chores;
 mod duty;
 mod ending;
 mod fact;
@@ -165,6 +164,7 @@ mod id;
 mod keep;
 mod layer;
 mod learn;
+mod lookup;
 mod pending;
 mod reaper;
 mod reason;

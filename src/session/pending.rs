@@ -53,7 +53,7 @@ impl Patience {
 }
 
 /// Waits for a session. One that nobody waits for any more is taken back, whenever it comes.
-pub(super) struct Asking {
+pub(super) struct LookingUp {
     /// Taken when it is there.
     wait: Option<Wait>,
     patience: Patience,
@@ -62,7 +62,7 @@ pub(super) struct Asking {
     keep: Arc<dyn Keep>,
 }
 
-impl Asking {
+impl LookingUp {
     pub(super) fn new(wait: Wait, opens: bool, limit: Duration, keep: Arc<dyn Keep>) -> Self {
         Self {
             wait: Some(wait),
@@ -82,7 +82,7 @@ impl Asking {
     }
 }
 
-impl Drop for Asking {
+impl Drop for LookingUp {
     fn drop(&mut self) {
         let Self {
             wait,

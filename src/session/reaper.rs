@@ -16,7 +16,7 @@ use tokio::{
 use tower_service::Service;
 
 use super::{
-    chores::{Chores, Favour, Served},
+    backlog::{Attempt, Backlog, Served},
     duty::Duty,
     layer::Shared,
 };
@@ -35,7 +35,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How many sessions expire before others have their turn (C60).
 const EXPIRE: usize = 64;
 
-/// Starts the one task of a layer that lets sessions expire and does chores, if there is none.
+/// Starts the one task of a layer that lets sessions expire and works off the backlog, if there is none.
 ///
 /// It calls clones of `service`. It ends with the layer, once what is left was tried; outside of a
 /// runtime there is none.
@@ -47,13 +47,13 @@ where
     ResBody: 'static,
     T: SessionStore,
 {
-    if shared.chores.is_served() {
+    if shared.backlog.is_served() {
         return;
     }
     let Ok(runtime) = Handle::try_current() else {
         return;
     };
-    let Some(served) = shared.chores.serve() else {
+    let Some(served) = shared.backlog.serve() else {
         return;
     };
     let layer = Arc::downgrade(shared);
@@ -70,7 +70,7 @@ where
         sweep: JoinSet::new(),
         duties: JoinSet::new(),
         farewells: JoinSet::new(),
-        favours: JoinSet::new(),
+        attempts: JoinSet::new(),
     };
     runtime.spawn(run(layer, sweeper, work));
 }
@@ -85,12 +85,12 @@ where
 {
     while layer.strong_count() > 0 {
         let sweep_at = work.sweep(&sweeper);
-        let due = work.chores().resume();
+        let due = work.backlog().resume();
         work.start();
         let moment = [sweep_at, due].into_iter().flatten().min();
         match work.something(moment).await {
             Event::Swept(swept) => sweeper.swept(swept, &layer),
-            Event::GivenUp => work.chores().give_up(),
+            Event::GivenUp => work.backlog().give_up(),
             Event::Other => {}
         }
     }
@@ -103,7 +103,7 @@ where
         }
     };
     if timeout(TIME, rest).await.is_err() {
-        work.chores().give_up();
+        work.backlog().give_up();
     }
 }
 
@@ -165,7 +165,7 @@ struct Work<S, T> {
     sweep: JoinSet<Result<Expired, StoreError>>,
     duties: JoinSet<()>,
     farewells: JoinSet<Result<(), Elapsed>>,
-    favours: JoinSet<Result<(), Elapsed>>,
+    attempts: JoinSet<Result<(), Elapsed>>,
 }
 
 /// What has been waited for.
@@ -179,9 +179,9 @@ enum Event {
 }
 
 impl<S, T: SessionStore> Work<S, T> {
-    fn chores(&self) -> &Arc<Chores> {
-        let Served(chores) = &self.served;
-        chores
+    fn backlog(&self) -> &Arc<Backlog> {
+        let Served(backlog) = &self.served;
+        backlog
     }
 
     /// Asks what has expired if it is time, and says when it will be: `None` while the store is asked,
@@ -194,7 +194,7 @@ impl<S, T: SessionStore> Work<S, T> {
             return Some(sweeper.at);
         }
         // What has expired and is not swept is as unknown as what is.
-        if !self.chores().has_room() {
+        if !self.backlog().has_room() {
             return None;
         }
         let Sweeper { realm, last, .. } = *sweeper;
@@ -213,47 +213,47 @@ impl<S, T: SessionStore> Work<S, T> {
         let Self {
             store,
             service,
-            served: Served(chores),
+            served: Served(backlog),
             sweep: _,
             duties,
             farewells,
-            favours,
+            attempts,
         } = self;
         while duties.len() < AT_ONCE
-            && let Some(job) = chores.next_duty()
+            && let Some(job) = backlog.next_duty()
         {
-            duties.spawn(job.run(store.clone(), Arc::clone(chores), TIME));
+            duties.spawn(job.run(store.clone(), Arc::clone(backlog), TIME));
         }
         while farewells.len() < AT_ONCE
-            && let Some(notice) = chores.next_farewell()
+            && let Some(notice) = backlog.next_farewell()
         {
             farewells.spawn(timeout(TIME, notice.send(service.clone())));
         }
-        while favours.len() < AT_ONCE
-            && let Some(favour) = chores.next_favour()
+        while attempts.len() < AT_ONCE
+            && let Some(attempt) = backlog.next_attempt()
         {
-            let oblige = oblige(store.clone(), Arc::clone(chores), favour);
-            favours.spawn(timeout(TIME, oblige));
+            let try_once = try_once(store.clone(), Arc::clone(backlog), attempt);
+            attempts.spawn(timeout(TIME, try_once));
         }
     }
 
     /// Whether nothing is left, but for what has expired.
     fn is_done(&self) -> bool {
         let is_idle =
-            self.duties.is_empty() && self.farewells.is_empty() && self.favours.is_empty();
-        is_idle && self.chores().is_empty()
+            self.duties.is_empty() && self.farewells.is_empty() && self.attempts.is_empty();
+        is_idle && self.backlog().is_empty()
     }
 
-    /// Waits for a chore, the end of the layer, a moment, or the end of something under way.
+    /// Waits for more to do, the end of the layer, a moment, or the end of something under way.
     async fn something(&mut self, moment: Option<Instant>) -> Event {
         let Self {
             store: _,
             service: _,
-            served: Served(chores),
+            served: Served(backlog),
             sweep,
             duties,
             farewells,
-            favours,
+            attempts,
         } = self;
         let mut sleep = pin!(async {
             if let Some(moment) = moment {
@@ -262,7 +262,7 @@ impl<S, T: SessionStore> Work<S, T> {
                 std::future::pending().await
             }
         });
-        let mut wake = pin!(chores.wake.notified());
+        let mut wake = pin!(backlog.wake.notified());
         poll_fn(|cx| {
             if let Poll::Ready(Some(swept)) = sweep.poll_join_next(cx) {
                 return Poll::Ready(Event::Swept(swept.unwrap_or_else(|panicked| {
@@ -273,7 +273,7 @@ impl<S, T: SessionStore> Work<S, T> {
             if let Poll::Ready(Some(_)) = duties.poll_join_next(cx) {
                 return Poll::Ready(Event::Other);
             }
-            for once in [&mut *farewells, &mut *favours] {
+            for once in [&mut *farewells, &mut *attempts] {
                 if let Poll::Ready(Some(done)) = once.poll_join_next(cx) {
                     return Poll::Ready(tried_once(&done));
                 }
@@ -294,19 +294,19 @@ const fn tried_once(done: &Result<Result<(), Elapsed>, JoinError>) -> Event {
     }
 }
 
-async fn oblige<T: SessionStore>(store: T, chores: Arc<Chores>, favour: Favour) {
-    match favour {
-        Favour::Learn(session, version) => {
+async fn try_once<T: SessionStore>(store: T, backlog: Arc<Backlog>, attempt: Attempt) {
+    match attempt {
+        Attempt::Learn(session, version) => {
             if let Some(key) = session.key()
                 && let Err(error) = store.learn(key, session.owner(), version).await
             {
                 tracing::debug!(%error, "the store does not learn a session's version");
             }
         }
-        Favour::Abandon(opening) => {
+        Attempt::Abandon(opening) => {
             if let Ok(lease) = opening.await {
                 lease.end();
-                chores.add(Duty::Abandon(lease.record().clone()));
+                backlog.add(Duty::Abandon(lease.record().clone()));
             }
         }
     }

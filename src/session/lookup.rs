@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// What a request wants of sessions.
-pub(super) enum Ask {
+pub(super) enum Lookup {
     /// One is to be opened.
     Open { owner: Owner },
     /// It is in one.
@@ -42,7 +42,7 @@ pub(super) struct Joined {
 pub(super) fn judge<B, T>(
     request: &mut Request<B>,
     shared: &Shared<T>,
-) -> Result<Option<Ask>, Reason> {
+) -> Result<Option<Lookup>, Reason> {
     let extensions = request.extensions();
     let message = extensions.get::<Message>();
     let era = Era::of(extensions).unwrap_or_else(|| {
@@ -84,11 +84,11 @@ pub(super) fn judge<B, T>(
                 SessionId::parse(name.as_bytes())
             };
             match id {
-                Some(id) => Ok(Some(Ask::Join { id, owner })),
+                Some(id) => Ok(Some(Lookup::Join { id, owner })),
                 None => Err(unknown(shared)),
             }
         }
-        None if opens => Ok(Some(Ask::Open { owner })),
+        None if opens => Ok(Some(Lookup::Open { owner })),
         None if era.has_sessions() && shared.gives_sessions() => Err(Reason::Missing),
         None => Ok(None),
     }
@@ -156,7 +156,7 @@ pub(super) fn join<B, T>(
     // One asks the server, and another one finds the session about to end (D09).
     let mut ending = None;
     if is_delete {
-        ending = Ending::claim(&flight, &shared.chores);
+        ending = Ending::claim(&flight, &shared.backlog);
         if ending.is_none() {
             return Err(unknown(shared));
         }

@@ -20,10 +20,10 @@ use crate::{
     store::{SessionRecord, now},
 };
 
-/// What nobody waits for, and one task per layer does. It outlives the task: what that has not done
+/// What is still to be done that nobody waits for: one task per layer works it off. It outlives the task: what that has not done
 /// when its runtime goes, the next one does.
 #[derive(Default)]
-pub(super) struct Chores {
+pub(super) struct Backlog {
     queues: Mutex<Queues>,
     /// Told of new ones, and of the end of the layer.
     pub(super) wake: Notify,
@@ -37,21 +37,21 @@ struct Queues {
     duties: VecDeque<Job>,
     later: Later,
     farewells: VecDeque<Notice>,
-    favours: VecDeque<Favour>,
+    attempts: VecDeque<Attempt>,
     /// Whether the layer is gone.
     is_closed: bool,
 }
 
-/// What is done if there is time, and tried once.
-pub(super) enum Favour {
+/// What is tried once, if there is time.
+pub(super) enum Attempt {
     /// To have the store note a version.
     Learn(SessionRecord, ProtocolVersion),
     /// To take back what is being opened for a request that is gone.
     Abandon(Wait),
 }
 
-impl Chores {
-    /// More farewells are not kept, nor more favours: the oldest are given up.
+impl Backlog {
+    /// More farewells are not kept, nor more attempts: the oldest are given up.
     const MAX: usize = 8_192;
 
     fn lock(&self) -> MutexGuard<'_, Queues> {
@@ -96,28 +96,28 @@ impl Chores {
         }
     }
 
-    pub(super) fn ask(&self, favour: Favour) {
-        self.push(favour, |queues| &mut queues.favours);
+    pub(super) fn attempt(&self, attempt: Attempt) {
+        self.push(attempt, |queues| &mut queues.attempts);
     }
 
-    fn push<C>(&self, chore: C, queue: impl FnOnce(&mut Queues) -> &mut VecDeque<C>) {
+    fn push<I>(&self, item: I, queue: impl FnOnce(&mut Queues) -> &mut VecDeque<I>) {
         let given_up = {
             let mut queues = self.lock();
             let queue = queue(&mut queues);
             let is_full = queue.len() >= Self::MAX;
             let oldest = is_full.then(|| queue.pop_front()).flatten();
-            queue.push_back(chore);
+            queue.push_back(item);
             oldest
         };
         self.wake.notify_one();
-        // Unlocked, though none of them leaves chores when it is dropped: each that did would push out
-        // the next, as deep as there are some.
+        // Unlocked, though none of them adds to the backlog when it is dropped: each that did would push
+        // out the next, as deep as there are some.
         if given_up.is_some() {
             self.give_up();
         }
     }
 
-    /// Takes note of a chore that was not done and is not tried again.
+    /// Takes note of something that was not done and is not tried again.
     pub(super) fn give_up(&self) {
         if let Some(count) = self.given_up.count(1, now()) {
             tracing::warn!(
@@ -150,14 +150,14 @@ impl Chores {
         self.lock().farewells.pop_front()
     }
 
-    pub(super) fn next_favour(&self) -> Option<Favour> {
-        self.lock().favours.pop_front()
+    pub(super) fn next_attempt(&self) -> Option<Attempt> {
+        self.lock().attempts.pop_front()
     }
 
     /// Whether all are done, or under way.
     pub(super) fn is_empty(&self) -> bool {
         let queues = self.lock();
-        queues.duties.is_empty() && queues.farewells.is_empty() && queues.favours.is_empty()
+        queues.duties.is_empty() && queues.farewells.is_empty() && queues.attempts.is_empty()
     }
 
     /// The layer is gone: what was put off is tried once more.
@@ -194,25 +194,25 @@ impl Queues {
     }
 }
 
-impl fmt::Debug for Chores {
+impl fmt::Debug for Backlog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let queues = self.lock();
-        f.debug_struct("Chores")
+        f.debug_struct("Backlog")
             .field("duties", &queues.duties.len())
             .field("farewells", &queues.farewells.len())
-            .field("favours", &queues.favours.len())
+            .field("attempts", &queues.attempts.len())
             .finish_non_exhaustive()
     }
 }
 
-/// The right to do the chores. Dropped with its runtime, the task must not leave a layer behind that
+/// The right to work off the backlog. Dropped with its runtime, the task must not leave a layer behind that
 /// believes to be served.
-pub(super) struct Served(pub(super) Arc<Chores>);
+pub(super) struct Served(pub(super) Arc<Backlog>);
 
 impl Drop for Served {
     fn drop(&mut self) {
-        let Self(chores) = self;
-        chores.is_served.store(false, Relaxed);
+        let Self(backlog) = self;
+        backlog.is_served.store(false, Relaxed);
     }
 }
 
