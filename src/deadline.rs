@@ -10,7 +10,10 @@ use std::{
 use pin_project_lite::pin_project;
 #[cfg(feature = "auth")]
 use tokio::time::{Instant, sleep_until};
-use tokio::time::{Sleep, sleep};
+use tokio::{
+    runtime::Handle,
+    time::{Sleep, sleep},
+};
 
 pin_project! {
     /// Started by the first poll, not when it is made.
@@ -26,10 +29,11 @@ impl Deadline {
         Self { sleep: None }
     }
 
-    /// Ready once `after` has passed since the first poll.
+    /// Ready once `after` has passed since the first poll. Outside of a runtime, where there are no
+    /// timers, it never is.
     pub(crate) fn poll(self: Pin<&mut Self>, after: Duration, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        if this.sleep.is_none() {
+        if this.sleep.is_none() && Handle::try_current().is_ok() {
             this.sleep.set(Some(sleep(after)));
         }
         match this.sleep.as_pin_mut() {
@@ -44,7 +48,7 @@ impl Deadline {
     /// Ready once it is `at`, or what the first poll was given.
     pub(crate) fn poll_until(self: Pin<&mut Self>, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        if this.sleep.is_none() {
+        if this.sleep.is_none() && Handle::try_current().is_ok() {
             this.sleep.set(Some(sleep_until(at)));
         }
         match this.sleep.as_pin_mut() {
@@ -92,5 +96,28 @@ impl Deadline {
     /// Stops it.
     pub(crate) fn clear(self: Pin<&mut Self>) {
         self.project().sleep.set(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_test::{assert_pending, assert_ready, task};
+
+    use super::*;
+
+    #[test]
+    fn without_a_runtime_there_is_no_deadline_until_there_is_one() {
+        let mut deadline = Box::pin(Deadline::new());
+        let mut polling = task::spawn(std::future::poll_fn(|cx| {
+            deadline.as_mut().poll(Duration::from_secs(1), cx)
+        }));
+        assert_pending!(polling.poll());
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_time().start_paused(true).build();
+        runtime.expect("a runtime").block_on(async {
+            assert_pending!(polling.poll());
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert_ready!(polling.poll());
+        });
     }
 }

@@ -239,6 +239,18 @@ pub(crate) fn is_client_request(method: &[u8]) -> bool {
     )
 }
 
+/// Whether clients of any revision send `method` as a notification.
+pub(crate) fn is_client_notification(method: &[u8]) -> bool {
+    matches!(
+        method,
+        b"notifications/initialized"
+            | b"notifications/cancelled"
+            | b"notifications/progress"
+            | b"notifications/roots/list_changed"
+            | b"notifications/tasks/status"
+    )
+}
+
 /// Whether a version in the header is of the stateless era: a date, known or not, from 2026-07-28
 /// on.
 #[must_use]

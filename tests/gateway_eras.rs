@@ -111,7 +111,7 @@ fn event(data: &str) -> String {
 const PROGRESS: &str = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"p","progress":1}}"#;
 
 #[tokio::test]
-async fn can_1_a_stateless_client_that_drops_a_silent_stream_is_seen_upstream_within_100_ms() {
+async fn can_3_a_stateless_client_that_drops_a_silent_stream_is_seen_upstream_within_100_ms() {
     within_limit(async {
         let mut server = ScriptedPeer::bind().await;
         let endpoint = gateway(&server.uri().to_string()).await;
@@ -132,7 +132,7 @@ async fn can_1_a_stateless_client_that_drops_a_silent_stream_is_seen_upstream_wi
 }
 
 #[tokio::test]
-async fn can_3_a_session_client_that_drops_after_the_head_is_not_seen_upstream() {
+async fn can_1_a_session_client_that_drops_after_the_head_is_not_seen_upstream() {
     const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"raw","version":"1"}}}"#;
     const AGREED: &str = r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"s","version":"1"}}}"#;
     const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"slow"}}"#;

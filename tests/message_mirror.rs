@@ -170,6 +170,20 @@ fn hdr_15_a_method_without_a_name_has_none_to_mirror_and_an_unknown_one_may_have
         let in_session = post(body).version("2025-11-25").with("mcp-name", "y");
         judged(in_session).assert_refused((400, -32600), To::Id("1"));
     }
+    for method in [
+        "initialized",
+        "cancelled",
+        "progress",
+        "roots/list_changed",
+        "tasks/status",
+    ] {
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/{method}","params":{{"name":"y"}}}}"#
+        );
+        let ask = post(body).version("2025-11-25");
+        judged(ask.clone()).assert_passed(D);
+        judged(ask.with("mcp-name", "y")).assert_refused((400, -32600), To::Nobody);
+    }
     // What an extension puts there is its own.
     let unknown = bare("acme/run", json!({ "name": "x" })).with("mcp-method", "acme/run");
     judged(unknown.clone()).assert_passed(E);

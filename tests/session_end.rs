@@ -3,6 +3,7 @@
 mod session_support;
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -10,19 +11,24 @@ use std::{
     time::Duration,
 };
 
-use http::Response;
+use bytes::Bytes;
+use http::{Request, Response};
 use http_body::Body as _;
-use http_body_util::BodyExt;
-use session_support::{CALL, SESSION, Server, delete, get, had, held, opened, post, settle, text};
+use http_body_util::{BodyExt, Full};
+use session_support::{
+    CALL, INITIALIZE, SESSION, Server, V, agreed, delete, get, had, held, opened, post, settle,
+    text,
+};
 use shadowcat::{
     session::{Session, SessionLayer},
     store::{
         HookKey, MemorySessionStore,
-        faulty::{FaultyStore, Operation},
+        faulty::{FaultyStore, Moment, Operation},
     },
 };
+use tokio::sync::Semaphore;
 use tokio_test::{assert_pending, assert_ready, task};
-use tower::Service;
+use tower::{Layer, Service, service_fn};
 
 #[tokio::test]
 async fn ses5_delete_that_the_server_accepts_ends_the_session_for_everybody() {
@@ -235,6 +241,61 @@ async fn d09_delete_that_is_given_up_leaves_the_next_one_its_turn() {
     assert_eq!(second.status(), 200);
 }
 
+/// Whatever becomes of the client's DELETE, the server is asked once more only if it has not ended the
+/// session.
+#[tokio::test(start_paused = true)]
+async fn d09_of_terminate_and_a_delete_under_way_one_reaches_the_server() {
+    for (status, is_dropped, deletes) in [
+        (Some(200), false, 1),
+        (Some(204), false, 1),
+        (Some(404), false, 1),
+        (Some(405), false, 2),
+        (Some(503), false, 2),
+        (None, true, 2),
+    ] {
+        let gate = Arc::new(Semaphore::new(0));
+        let told = Arc::<AtomicUsize>::default();
+        let (open, count) = (Arc::clone(&gate), Arc::clone(&told));
+        let layer = SessionLayer::default().allow_anonymous();
+        let mut service = layer.layer(service_fn(move |request: Request<Full<Bytes>>| {
+            let (open, count) = (Arc::clone(&open), Arc::clone(&count));
+            async move {
+                let mut response = Response::builder();
+                if request.method() == "DELETE" {
+                    let is_first = count.fetch_add(1, Relaxed) == 0;
+                    if is_first {
+                        open.acquire().await.expect("not closed").forget();
+                        response = response.status(status.unwrap_or(200));
+                    }
+                } else {
+                    response = response.header(SESSION, "up");
+                }
+                Ok::<_, Infallible>(response.body(text(agreed(V))).expect("valid"))
+            }
+        }));
+        let Ok(opened) = service.call(post("", INITIALIZE)).await;
+        let session = had(opened).await.session();
+        let mut deleting = task::spawn(service.call(delete(&session)));
+        assert_pending!(deleting.poll());
+        let handle = layer.handle();
+        let tag = handle.list(None, 10).await.expect("a list").sessions[0].tag;
+        assert!(handle.terminate(tag).await.expect("it works"));
+        settle().await;
+        assert_eq!(told.load(Relaxed), 1, "{status:?}");
+        if is_dropped {
+            drop(deleting);
+        } else {
+            gate.add_permits(1);
+            let Ok(response) = deleting.await;
+            assert_eq!(Some(response.status().as_u16()), status);
+        }
+        settle().await;
+        assert_eq!(told.load(Relaxed), deletes, "{status:?}");
+        let stats = handle.stats();
+        assert_eq!((stats.opened_total, stats.ended_total), (1, 1));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn d10_request_that_is_under_way_when_the_time_is_up_is_served_whole() {
     let (mut service, gate, _) = held();
@@ -322,19 +383,41 @@ async fn lease_ends_with_the_body_however_that_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn store_that_hangs_when_sessions_expire_is_asked_again() {
+async fn store_that_hangs_when_sessions_expire_is_asked_again_and_not_twice_at_once() {
+    let idle = MemorySessionStore::DEFAULT_IDLE_TIMEOUT;
     let memory = MemorySessionStore::new();
     let store = FaultyStore::new(memory.clone());
     let server = Server::new(SessionLayer::new(store.clone()).allow_anonymous());
     server.initialize(None).await;
-    for _ in 0..3 {
-        store.faults().fail_next(
-            Operation::ExpireSessions,
-            shadowcat::store::faulty::Moment::Before,
-        );
+    tokio::time::sleep(idle - Duration::from_secs(1)).await;
+    for _ in 0..2 {
+        let faults = store.faults();
+        faults.hang_next(Operation::ExpireSessions, Moment::Before);
     }
-    tokio::time::sleep(MemorySessionStore::DEFAULT_IDLE_TIMEOUT * 2).await;
-    settle().await;
+    // The next one is at the end of that time, and each takes 10 s and a pause.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    for _ in 0..4 {
+        // The task has something else to do.
+        let session = server.initialize(None).await;
+        let fact = server.asked().pop().expect("it was asked").fact().clone();
+        let list = server.layer.handle().list(None, 10).await.expect("a list");
+        let [info] = list.sessions[..] else {
+            panic!("what is idle is not listed: {list:?}");
+        };
+        assert_eq!(info.owner, fact.owner());
+        assert!(
+            server
+                .layer
+                .handle()
+                .terminate(info.tag)
+                .await
+                .expect("it works")
+        );
+        settle().await;
+        assert_eq!(server.send(post(&session, CALL)).await.status, 404);
+        assert!(server.world().sessions.contains_key("up-1"));
+    }
+    tokio::time::sleep(Duration::from_secs(22)).await;
     assert!(server.world().sessions.is_empty());
     assert_eq!(memory.stats().sessions, 0);
 }
@@ -352,13 +435,14 @@ async fn fact_is_found_in_the_request_of_an_initialize_before_there_is_a_session
     server.send(post(&session, CALL)).await;
 }
 
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_time().start_paused(true).build();
+    runtime.expect("a runtime")
+}
+
 #[test]
 fn c53_sessions_expire_on_another_runtime_when_the_first_is_gone() {
-    let runtime = || {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        let runtime = builder.enable_time().start_paused(true).build();
-        runtime.expect("a runtime")
-    };
     let memory = MemorySessionStore::new();
     let server = Server::new(SessionLayer::new(memory.clone()).allow_anonymous());
     let first = runtime();
@@ -371,4 +455,34 @@ fn c53_sessions_expire_on_another_runtime_when_the_first_is_gone() {
         assert_eq!(memory.stats().sessions, 0);
         assert!(server.world().sessions.is_empty());
     });
+}
+
+/// What waits to be tried again, and what is under way when the runtime goes.
+#[test]
+fn c53_b14_store_is_told_of_an_end_on_another_runtime_when_the_first_is_gone() {
+    for hangs in [false, true] {
+        let memory = MemorySessionStore::new().with_idle_timeout(None);
+        let store = FaultyStore::new(memory.clone());
+        let server = Server::new(SessionLayer::new(store.clone()).allow_anonymous());
+        let first = runtime();
+        first.block_on(async {
+            let session = server.initialize(None).await;
+            let faults = store.faults();
+            faults.fail_next(Operation::EndSession, Moment::Before);
+            if hangs {
+                faults.hang_next(Operation::EndSession, Moment::Before);
+            } else {
+                faults.fail_next(Operation::EndSession, Moment::Before);
+            }
+            assert_eq!(server.send(delete(&session)).await.status, 200);
+            settle().await;
+        });
+        drop(first);
+        assert_eq!(memory.stats().sessions, 1);
+        runtime().block_on(async {
+            server.initialize(None).await;
+            settle().await;
+            assert_eq!(memory.stats().sessions, 1, "hangs: {hangs}");
+        });
+    }
 }

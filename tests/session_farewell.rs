@@ -2,9 +2,18 @@
 
 mod session_support;
 
-use std::time::Duration;
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-use http::Response;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
 use session_support::{
     Asked, By, CALL, INITIALIZE, SESSION, Server, V, agreed, delete, get, post, principal, settle,
     text,
@@ -16,7 +25,7 @@ use shadowcat::{
     store::{MemorySessionStore, SessionStore},
 };
 use tokio_test::{assert_ready_ok, task};
-use tower::Service;
+use tower::{Layer, Service, service_fn};
 
 const IDLE: Duration = Duration::from_secs(80);
 
@@ -138,4 +147,37 @@ async fn session_that_two_answers_end_is_counted_once_and_its_server_not_told() 
     assert_eq!((stats.opened_total, stats.ended_total), (1, 1));
     settle().await;
     assert!(told(&server).is_empty());
+}
+
+/// The server is slower to take leave of them than the store to let them expire.
+#[tokio::test(start_paused = true)]
+async fn ses11_server_is_told_of_each_of_very_many_sessions_that_expire_together() {
+    const COUNT: usize = 9_000;
+    let store = store().with_max_sessions(COUNT);
+    let layer = SessionLayer::new(store.clone()).allow_anonymous();
+    let (given, told) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+    let counts = (Arc::clone(&given), Arc::clone(&told));
+    let mut service = layer.layer(service_fn(move |request: Request<Full<Bytes>>| {
+        let (given, told) = counts.clone();
+        async move {
+            let mut response = Response::builder();
+            if request.method() == "DELETE" {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                told.fetch_add(1, Relaxed);
+            } else {
+                let nth = given.fetch_add(1, Relaxed);
+                response = response.header(SESSION, format!("up-{nth}"));
+            }
+            Ok::<_, Infallible>(response.body(text(agreed(V))).expect("valid"))
+        }
+    }));
+    for _ in 0..COUNT {
+        let Ok(response) = service.call(post("", INITIALIZE)).await;
+        assert_eq!(response.status(), 200);
+    }
+    tokio::time::sleep(IDLE * 2).await;
+    assert_eq!(told.load(Relaxed), COUNT);
+    assert_eq!(store.stats().sessions, 0);
+    let expired = layer.handle().stats().expired_total;
+    assert_eq!(expired, COUNT as u64);
 }

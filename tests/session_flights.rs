@@ -170,3 +170,40 @@ async fn ids_of_a_batch_are_claimed_together() {
     drop(first);
     assert_eq!(server.open(post(&session, call("1"))).await.status(), 200);
 }
+
+/// Also of the request that opens the session, whose response may be a stream that goes on.
+#[tokio::test]
+async fn se7_id_of_an_initialize_is_in_flight_until_its_response_is_over() {
+    for is_dropped in [false, true] {
+        let server = Server::anonymous();
+        server.script(|asked| {
+            let (upstream, body) = script();
+            STREAMS.with_borrow_mut(|streams| streams.push(upstream));
+            let response = Response::builder().header("content-type", "text/event-stream");
+            let response = match asked.session() {
+                None => response.header(SESSION, "up"),
+                Some(_) => response,
+            };
+            Some(response.body(body).expect("valid"))
+        });
+        let first = server.open(post("", INITIALIZE)).await;
+        let session = first.headers()[SESSION].to_str().expect("ASCII").to_owned();
+        let upstream = STREAMS.with_borrow_mut(|streams| streams.pop().expect("open"));
+        server.asked();
+        let second = server.open(post(&session, call("1"))).await;
+        assert_repeated(second, "1").await;
+        assert!(!server.was_asked());
+        let other = server.open(post(&session, call("2"))).await;
+        assert_eq!(other.status(), 200);
+        if is_dropped {
+            drop(first);
+        } else {
+            upstream.say(format!("data: {}\n\n", agreed(V)));
+            drop(upstream);
+            had(first).await;
+        }
+        let again = server.open(post(&session, call("1"))).await;
+        assert_eq!(again.status(), 200, "dropped: {is_dropped}");
+        STREAMS.with_borrow_mut(Vec::clear);
+    }
+}

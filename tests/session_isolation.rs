@@ -203,6 +203,22 @@ async fn b11_server_that_gives_two_clients_one_id_loses_the_second() {
     );
 }
 
+/// Also when the session is nobody's by the time that somebody looks.
+#[tokio::test]
+async fn b11_server_is_told_nothing_of_a_session_that_was_refused() {
+    let server = Server::anonymous();
+    server.script(|_| {
+        let response = Response::builder().header(SESSION, "same");
+        Some(response.body(text(agreed("2025-11-25"))).expect("valid"))
+    });
+    let session = server.initialize(None).await;
+    assert_eq!(server.send(post("", INITIALIZE)).await.status, 502);
+    assert_eq!(server.send(delete(&session)).await.status, 200);
+    server.asked();
+    settle().await;
+    assert!(!server.was_asked());
+}
+
 #[tokio::test]
 async fn b11_first_client_keeps_an_id_that_is_passed_on_and_given_twice() {
     let server = Server::new(SessionLayer::default().with_upstream_ids());

@@ -29,15 +29,15 @@ impl Handshake {
                         }
                         Ok(())
                     })?;
-                } else {
-                    lexer.skip(1)?;
+                } else if lexer.skip(1)?.of(data) == Some(b"null") {
+                    // Some servers write both, and one of them says nothing (SE-8).
+                    return Ok(());
                 }
                 let version = version.as_deref().and_then(ProtocolVersion::parse);
                 agreed = Some(version);
                 Ok(())
             }
             Some(Field::Error) => {
-                // Some servers write both.
                 refused = lexer.skip(1)?.of(data) != Some(b"null");
                 Ok(())
             }
@@ -83,6 +83,16 @@ mod tests {
                 r#"{"error":{"code":1,"message":"m"}}"#,
                 Some(Handshake::Refused),
             ),
+            (
+                r#"{"result":null,"error":{"code":1,"message":"m"}}"#,
+                Some(Handshake::Refused),
+            ),
+            (
+                r#"{"error":{"code":1,"message":"m"},"id":1,"result": null }"#,
+                Some(Handshake::Refused),
+            ),
+            (r#"{"result":null,"error":null}"#, None),
+            (r#"{"result":null}"#, None),
             (r#"{"result":{"protocolVersion":"2025-06-18"}"#, None),
             (r#"{"method":"ping","id":1}"#, None),
             (

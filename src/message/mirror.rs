@@ -10,7 +10,10 @@ use super::{
     Fault,
     fields::{self, Fields},
 };
-use crate::{jsonrpc::Envelope, protocol::is_client_request};
+use crate::{
+    jsonrpc::Envelope,
+    protocol::{is_client_notification, is_client_request},
+};
 
 /// What the mirrored headers say other than the message, if anything.
 ///
@@ -39,7 +42,10 @@ pub(super) fn disagreement(
         (None, None) => true,
         // A method that nobody knows may have a name that nobody can compare. Of one that is known
         // to have none, or of no method, a header has nothing to mirror, but a hop may go by it.
-        (Some(_), None) => method.is_some_and(|method| !is_client_request(method)),
+        (Some(_), None) => method.is_some_and(|method| {
+            let is_known = is_client_request(method) || is_client_notification(method);
+            !is_known
+        }),
         // A call that does not say what it calls is the server's to refuse.
         (None, Some(b"" | b"null")) => true,
         (None, Some(_)) => !is_required,

@@ -1,17 +1,18 @@
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header::CONTENT_LENGTH};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header::CONTENT_LENGTH};
 use http_body::Body;
 
 use super::{
     ResponseBody,
-    ask::Joined,
+    ending::Ending,
     flight::Flight,
     id::{self, SessionId},
     keep::{Keep, is_settled},
     layer::Shared,
     learn::Learner,
+    lookup::Joined,
     reason::Reason,
 };
 use crate::{
@@ -21,10 +22,7 @@ use crate::{
     protocol::Era,
     refusal::{Recipient, Refusal},
     sse::is_event_stream,
-    store::{
-        SessionKey, SessionLease, SessionName, SessionRecord, SessionStore, StoreError,
-        StoreErrorKind,
-    },
+    store::{SessionName, SessionRecord, SessionStore, StoreError, StoreErrorKind},
 };
 
 /// What the response to a request means for sessions.
@@ -34,7 +32,7 @@ pub(super) enum Role {
     /// It is of a session.
     Member(Member),
     /// It may open one.
-    Founder(Founder),
+    Opening(Opening),
 }
 
 pub(super) struct Member {
@@ -45,71 +43,63 @@ pub(super) struct Member {
     ending: Option<Ending>,
 }
 
-/// The claim to be the one who ends a session, until it is dropped.
-pub(super) struct Ending(SessionRecord);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        let Self(session) = self;
-        session.release_end();
-    }
-}
-
 /// A session that is open, and taken back unless it is given.
-pub(super) struct Founder {
+pub(super) struct Opening {
     session: SessionRecord,
-    /// Taken when it is given.
-    lease: Option<SessionLease>,
-    /// What its server calls it, and has to be told if it is not given after all.
-    owed: Option<HeaderValue>,
-    /// Where it is told, if it can be.
+    /// The `initialize` itself, taken when it is given: its id is not free before its response is over
+    /// (SE-7).
+    flight: Option<Flight>,
+    /// What the store was asked to call it, as long as nobody knows whether it does.
+    name: Option<SessionName>,
+    /// Where its server is told of its end, if it can be.
     path: Option<Arc<Uri>>,
-    keep: Weak<dyn Keep>,
+    keep: Arc<dyn Keep>,
     /// Who sent the `initialize`.
     recipient: Recipient,
 }
 
-impl Drop for Founder {
+impl Drop for Opening {
     fn drop(&mut self) {
         let Self {
             session,
-            lease,
-            owed,
-            path,
+            flight,
+            name,
+            path: _,
             keep,
             recipient: _,
         } = self;
-        let Some(keep) = keep.upgrade().filter(|_| lease.is_some()) else {
+        if flight.is_none() {
             return;
-        };
-        keep.abandon(session);
-        if let (Some(upstream), Some(path)) = (owed.take(), path.take()) {
-            keep.return_to(session, upstream, path);
+        }
+        match name.take() {
+            // Its server is told once the store has said that it is nobody else's: a server that gives
+            // two clients one session would end the other one's (B11).
+            Some(name) => keep.disown(session, name),
+            None => keep.abandon(session),
         }
     }
 }
 
-/// What the store has to do before a response leaves.
+/// What the store has been asked to do before a response leaves.
 pub(super) enum Todo {
     /// Forget the session, which is over for its server.
     End {
         flight: Flight,
-        key: SessionKey,
         /// Whether nobody else sees to it.
         is_first: bool,
     },
     /// Name the session that its server has given.
     Establish {
-        founder: Founder,
-        id: SessionId,
-        upstream: HeaderValue,
+        opening: Opening,
+        /// The id that the client is given.
+        outer: HeaderValue,
     },
 }
 
 /// A response, or what has to be done for it first.
-pub(super) enum Answer<B> {
+pub(super) enum Answer<B, T: SessionStore> {
     Ready(Response<ResponseBody<B>>),
-    First(Todo, Response<B>),
+    First(Started<T>, Todo, Response<B>),
 }
 
 impl From<Joined> for Role {
@@ -117,10 +107,8 @@ impl From<Joined> for Role {
         let Joined {
             flight,
             outer,
-            method,
+            ending,
         } = joined;
-        // It was claimed when the request was joined.
-        let ending = (method == Method::DELETE).then(|| Ending(flight.record().clone()));
         Self::Member(Member {
             flight,
             outer,
@@ -130,23 +118,23 @@ impl From<Joined> for Role {
 }
 
 impl Role {
-    pub(super) fn founder(
-        lease: SessionLease,
-        keep: Weak<dyn Keep>,
+    pub(super) fn opening(
+        flight: Flight,
+        keep: Arc<dyn Keep>,
         path: Option<Arc<Uri>>,
         recipient: Recipient,
     ) -> Self {
-        Self::Founder(Founder {
-            session: lease.record().clone(),
-            lease: Some(lease),
-            owed: None,
+        Self::Opening(Opening {
+            session: flight.record().clone(),
+            flight: Some(flight),
+            name: None,
             path,
             keep,
             recipient,
         })
     }
 
-    pub(super) fn answer<B, T>(self, mut response: Response<B>, shared: &Shared<T>) -> Answer<B>
+    pub(super) fn answer<B, T>(self, mut response: Response<B>, shared: &Shared<T>) -> Answer<B, T>
     where
         B: Body<Data = Bytes>,
         T: SessionStore,
@@ -158,13 +146,13 @@ impl Role {
                 Answer::Ready(pass(response))
             }
             Self::Member(member) => member.answer(response, shared),
-            Self::Founder(founder) => founder.answer(response, shared),
+            Self::Opening(opening) => opening.answer(response, shared),
         }
     }
 }
 
 impl Member {
-    fn answer<B, T>(self, mut response: Response<B>, shared: &Shared<T>) -> Answer<B>
+    fn answer<B, T>(self, mut response: Response<B>, shared: &Shared<T>) -> Answer<B, T>
     where
         B: Body<Data = Bytes>,
         T: SessionStore,
@@ -180,15 +168,13 @@ impl Member {
         let is_over = status == StatusCode::NOT_FOUND || (ending.is_some() && status.is_success());
         if let Some(key) = flight.key().filter(|_| is_over) {
             headers.remove(MCP_SESSION_ID);
-            // At once, and before another DELETE has its turn (D09).
             let is_first = shared.see_to_end(&flight);
-            drop(ending);
-            let todo = Todo::End {
-                flight,
-                key,
-                is_first,
-            };
-            return Answer::First(todo, response);
+            if let Some(ending) = ending {
+                ending.complete();
+            }
+            let end = Started::End(shared.store.end(key, flight.owner()));
+            let todo = Todo::End { flight, is_first };
+            return Answer::First(end, todo, response);
         }
         // Some servers repeat the id.
         let theirs = headers.get(MCP_SESSION_ID);
@@ -201,8 +187,12 @@ impl Member {
     }
 }
 
-impl Founder {
-    fn answer<B, T>(mut self, mut response: Response<B>, shared: &Shared<T>) -> Answer<B> {
+impl Opening {
+    fn answer<B, T: SessionStore>(
+        mut self,
+        mut response: Response<B>,
+        shared: &Shared<T>,
+    ) -> Answer<B, T> {
         let status = response.status();
         let headers = response.headers_mut();
         let max = if shared.config.passes_ids {
@@ -222,58 +212,67 @@ impl Founder {
         let Some(upstream) = upstream else {
             return Answer::Ready(pass(response));
         };
-        let id = if shared.config.passes_ids {
-            Some(SessionId::digest(upstream.as_bytes()))
+        let given = if shared.config.passes_ids {
+            Some((SessionId::digest(upstream.as_bytes()), upstream.clone()))
         } else {
-            SessionId::mint()
+            SessionId::mint().and_then(|id| id.to_header().map(|text| (id, text)))
         };
-        self.owed = Some(upstream.clone());
-        let Some(id) = id else {
+        let Some((id, outer)) = given else {
             return self.refuse(Reason::Unavailable);
         };
+        let name = SessionName::new(id.key(shared.config.realm), id.secret, upstream);
+        let name = name.with_path(self.path.take());
+        self.name = Some(name.clone());
+        let establish = Started::Establish(shared.store.establish(&self.session, name));
         let todo = Todo::Establish {
-            founder: self,
-            id,
-            upstream,
+            opening: self,
+            outer,
         };
-        Answer::First(todo, response)
+        Answer::First(establish, todo, response)
     }
 
-    fn refuse<B>(self, reason: Reason) -> Answer<B> {
+    fn refuse<B, T: SessionStore>(self, reason: Reason) -> Answer<B, T> {
         Answer::Ready(respond(reason.refusal(), &self.recipient))
     }
 
     /// The response of a session that is there now, or is not.
     fn given<B>(
         mut self,
-        outer: Option<HeaderValue>,
+        outer: HeaderValue,
         done: Result<(), StoreError>,
         response: Response<B>,
     ) -> Response<ResponseBody<B>>
     where
         B: Body<Data = Bytes>,
     {
-        let reason = match (done.map_err(|error| error.kind()), outer) {
-            (Ok(()), Some(outer)) => {
-                if let Some(lease) = self.lease.take() {
-                    return self.respond(lease, outer, response);
+        let reason = match done {
+            Ok(()) => match self.flight.take() {
+                Some(flight) => return self.respond(flight, outer, response),
+                None => Reason::Unavailable,
+            },
+            Err(error) => match error.kind() {
+                StoreErrorKind::Conflict => {
+                    // Telling the server that it is over would end the other one.
+                    self.name = None;
+                    tracing::error!("a server gave two clients one session: the second is refused");
+                    Reason::BadUpstream
                 }
-                Reason::Unavailable
-            }
-            (Err(StoreErrorKind::Conflict), _) => {
-                // It is somebody else's: telling the server that it is over would end that one.
-                self.owed = None;
-                tracing::error!("a server gave two clients one session: the second is refused");
-                Reason::BadUpstream
-            }
-            _ => Reason::Unavailable,
+                StoreErrorKind::NotFound => {
+                    self.name = None;
+                    Reason::Unavailable
+                }
+                _ => {
+                    tracing::warn!(%error, "it is not known whether a session is established");
+                    Reason::Unavailable
+                }
+            },
         };
         respond(reason.refusal(), &self.recipient)
     }
 
     fn respond<B>(
         &self,
-        lease: SessionLease,
+        flight: Flight,
         outer: HeaderValue,
         mut response: Response<B>,
     ) -> Response<ResponseBody<B>>
@@ -281,7 +280,8 @@ impl Founder {
         B: Body<Data = Bytes>,
     {
         response.headers_mut().insert(MCP_SESSION_ID, outer);
-        let (session, keep) = (lease.record().clone(), Weak::clone(&self.keep));
+        // Weak: a body that is read for long does not keep the layer.
+        let (session, keep) = (flight.record().clone(), Arc::downgrade(&self.keep));
         let learner = Learner::new(is_event_stream(response.headers()), move |said| {
             let Some(keep) = keep.upgrade() else {
                 return;
@@ -295,34 +295,17 @@ impl Founder {
                 Handshake::Refused => keep.end(&session),
             }
         });
-        hold(response, Flight::alone(lease), Some(Box::new(learner)))
+        hold(response, flight, Some(Box::new(learner)))
     }
 }
 
 impl Todo {
-    /// Has the store do it.
-    pub(super) fn start<T: SessionStore>(&self, shared: &Shared<T>) -> Started<T> {
-        match self {
-            Self::End { flight, key, .. } => Started::End(shared.store.end(*key, flight.owner())),
-            Self::Establish {
-                founder,
-                id,
-                upstream,
-            } => {
-                let key = id.key(shared.config.realm);
-                let name = SessionName::new(key, id.secret, upstream.clone());
-                let name = name.with_path(founder.path.clone());
-                Started::Establish(shared.store.establish(&founder.session, name))
-            }
-        }
-    }
-
     /// Who has to be refused if the store does not do it.
     pub(super) const fn recipient(&self) -> Option<&Recipient> {
         match self {
             // Its server has ended it: that is what the client is told.
             Self::End { .. } => None,
-            Self::Establish { founder, .. } => Some(&founder.recipient),
+            Self::Establish { opening, .. } => Some(&opening.recipient),
         }
     }
 
@@ -346,21 +329,12 @@ impl Todo {
                 }
                 pass(response)
             }
-            Self::Establish {
-                founder,
-                id,
-                upstream,
-            } => {
+            Self::Establish { opening, outer } => {
                 if done.is_ok() {
                     shared.note_session();
                     shared.counters.count_opened();
                 }
-                let outer = if shared.config.passes_ids {
-                    Some(upstream)
-                } else {
-                    id.to_header()
-                };
-                founder.given(outer, done, response)
+                opening.given(outer, done, response)
             }
         }
     }

@@ -1,4 +1,4 @@
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use http::{Request, Response};
 use tower_service::Service;
@@ -6,11 +6,12 @@ use tower_service::Service;
 use super::{
     Session,
     answer::Role,
-    ask::{self, Ask},
+    flight::{Flight, Ids},
     id,
-    keep::{Keep, at_once},
+    keep::at_once,
     layer::Shared,
-    pending::{Asking, Wait},
+    lookup::{self, Lookup},
+    pending::{LookingUp, Wait},
     reaper,
     reason::Reason,
 };
@@ -27,7 +28,7 @@ pub(super) enum Begun {
     /// It is not.
     Refused(Refusal, Recipient),
     /// The store has to say something first. Only then there is a box.
-    Waiting(Asking, Ask),
+    Waiting(LookingUp, Lookup),
 }
 
 /// Looks up what a request is in, or wants to open.
@@ -43,20 +44,20 @@ where
     ResBody: 'static,
     T: SessionStore,
 {
-    let ask = match ask::judge(request, shared) {
+    let lookup = match lookup::judge(request, shared) {
         Ok(None) => return Begun::Ready(Role::Pass),
-        Ok(Some(ask)) => ask,
+        Ok(Some(lookup)) => lookup,
         Err(reason) => return refused(request, reason),
     };
     reaper::start(shared, service);
-    let wait = match &ask {
-        Ask::Join { id, owner } => {
+    let wait = match &lookup {
+        Lookup::Join { id, owner } => {
             match at_once(shared.store.load(id.key(shared.config.realm), *owner)) {
-                Ok(loaded) => return resume(request, ask, loaded, shared),
+                Ok(loaded) => return resume(request, lookup, loaded, shared),
                 Err(load) => Box::pin(load) as Wait,
             }
         }
-        Ask::Open { owner } => {
+        Lookup::Open { owner } => {
             let Some(nonce) = id::random() else {
                 return refused(request, Reason::Unavailable);
             };
@@ -64,40 +65,45 @@ where
             let principal = (!owner.is_anonymous()).then(|| owner.as_bytes().as_slice());
             let streams = Owner::new(principal, Some(&nonce));
             match at_once(shared.store.open(*owner, streams)) {
-                Ok(opened) => return resume(request, ask, opened, shared),
+                Ok(opened) => return resume(request, lookup, opened, shared),
                 Err(open) => Box::pin(open) as Wait,
             }
         }
     };
-    let opens = matches!(ask, Ask::Open { .. });
+    let opens = matches!(lookup, Lookup::Open { .. });
     let limit = shared.config.store_timeout;
-    let asking = Asking::new(wait, opens, limit, Arc::clone(shared) as _);
-    Begun::Waiting(asking, ask)
+    let looking_up = LookingUp::new(wait, opens, limit, Arc::clone(shared) as _);
+    Begun::Waiting(looking_up, lookup)
 }
 
 /// Goes on once the store has said what it has.
 pub(super) fn resume<B, T>(
     request: &mut Request<B>,
-    ask: Ask,
+    lookup: Lookup,
     said: Result<SessionLease, StoreError>,
     shared: &Arc<Shared<T>>,
 ) -> Begun
 where
     T: SessionStore,
 {
-    match ask {
-        Ask::Join { id, owner: _ } => match ask::join(request, &id, said, shared) {
+    match lookup {
+        Lookup::Join { id, owner: _ } => match lookup::join(request, &id, said, shared) {
             Ok(joined) => Begun::Ready(Role::from(joined)),
             Err(reason) => refused(request, reason),
         },
-        Ask::Open { owner: _ } => match said {
+        Lookup::Open { owner: _ } => match said {
             Ok(lease) => {
                 let session = Session::new(lease.record().clone());
                 request.extensions_mut().insert(session);
                 let path = shared.paths.of(request.uri());
-                // Weak, because what is left of it may be among the layer's own chores.
-                let keep: Weak<dyn Keep> = Arc::<Shared<T>>::downgrade(shared);
-                Begun::Ready(Role::founder(lease, keep, path, recipient(request)))
+                let peek = request.extensions().get::<Message>().map(Message::peek);
+                let ids = match &peek {
+                    Some(Ok(peek)) => Ids::of(peek),
+                    _ => Ids::None,
+                };
+                let flight = Flight::first(lease, ids);
+                let keep = Arc::clone(shared) as _;
+                Begun::Ready(Role::opening(flight, keep, path, recipient(request)))
             }
             Err(error) => refused(request, full(&error)),
         },

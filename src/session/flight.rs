@@ -37,12 +37,12 @@ impl Flight {
         Ok(Self { lease, ids })
     }
 
-    /// One that nothing else is in the way of.
-    pub(super) const fn alone(lease: SessionLease) -> Self {
-        Self {
-            lease,
-            ids: Ids::None,
-        }
+    /// The `initialize` of a session that nobody else knows of yet.
+    pub(super) fn first(lease: SessionLease, ids: Ids) -> Self {
+        // Only in a batch could two be the same, and that opens no session.
+        let is_claimed = lease.claim_ids(ids.as_slice());
+        let ids = if is_claimed { ids } else { Ids::None };
+        Self { lease, ids }
     }
 }
 

@@ -15,11 +15,11 @@ use tower_service::Service;
 use super::{
     ResponseBody,
     answer::{Answer, Role, Started, Todo, respond, unavailable},
-    ask::Ask,
     begin::{Begun, begin, resume},
     keep::at_once,
     layer::Shared,
-    pending::{Asking, Done, Stored, Storing},
+    lookup::Lookup,
+    pending::{Done, Late, LookingUp, Storing},
 };
 use crate::{
     message::{self, Arrival},
@@ -50,9 +50,9 @@ pin_project! {
             next: Option<(Parts, S)>,
         },
         // A store that answers at once is not waited for, and there is no box.
-        Asking {
-            wait: Asking,
-            next: Option<Box<(Ask, Request<B>, S)>>,
+        LookingUp {
+            wait: LookingUp,
+            next: Option<Box<(Lookup, Request<B>, S)>>,
         },
         Calling {
             #[pin]
@@ -86,14 +86,14 @@ impl<S, F, B, R, T> ResponseFuture<S, F, B, R, T> {
     }
 
     pub(super) fn waiting(
-        wait: Asking,
-        ask: Ask,
+        wait: LookingUp,
+        lookup: Lookup,
         request: Request<B>,
         service: S,
         shared: Arc<Shared<T>>,
     ) -> Self {
         Self {
-            state: State::asking(wait, ask, request, service),
+            state: State::looking_up(wait, lookup, request, service),
             shared,
         }
     }
@@ -118,10 +118,10 @@ impl<S, F, B, R, T> ResponseFuture<S, F, B, R, T> {
 }
 
 impl<S, F, B, R> State<S, F, B, R> {
-    fn asking(wait: Asking, ask: Ask, request: Request<B>, service: S) -> Self {
-        Self::Asking {
+    fn looking_up(wait: LookingUp, lookup: Lookup, request: Request<B>, service: S) -> Self {
+        Self::LookingUp {
             wait,
-            next: Some(Box::new((ask, request, service))),
+            next: Some(Box::new((lookup, request, service))),
         }
     }
 
@@ -166,11 +166,11 @@ where
                         Err(refusal) => State::refused(refusal, Recipient::default()),
                     }
                 }
-                StateProj::Asking { wait, next } => {
+                StateProj::LookingUp { wait, next } => {
                     let said = ready!(wait.poll(cx));
                     let next = next.take().expect("polled after completion");
-                    let (ask, mut request, service) = *next;
-                    let begun = resume(&mut request, ask, said, this.shared);
+                    let (lookup, mut request, service) = *next;
+                    let begun = resume(&mut request, lookup, said, this.shared);
                     go_on(begun, request, service)
                 }
                 StateProj::Calling { call, role } => {
@@ -178,18 +178,20 @@ where
                     let role = role.take().expect("polled after completion");
                     match role.answer(response, this.shared) {
                         Answer::Ready(response) => return Poll::Ready(Ok(response)),
-                        Answer::First(todo, response) => match store(todo, response, this.shared) {
-                            Ok(response) => return Poll::Ready(Ok(response)),
-                            Err(state) => state,
-                        },
+                        Answer::First(started, todo, response) => {
+                            match store(started, todo, response, this.shared) {
+                                Ok(response) => return Poll::Ready(Ok(response)),
+                                Err(state) => state,
+                            }
+                        }
                     }
                 }
                 StateProj::Storing { wait, response } => {
                     let stored = ready!(wait.poll(cx));
                     let response = response.take().expect("polled after completion");
                     return Poll::Ready(Ok(match stored {
-                        Stored::Done(todo, done) => todo.finish(done, response, this.shared),
-                        Stored::Late(recipient) => unavailable(&recipient),
+                        Ok((todo, done)) => todo.finish(done, response, this.shared),
+                        Err(Late(recipient)) => unavailable(&recipient),
                     }));
                 }
                 StateProj::Refused { refusal } => {
@@ -209,11 +211,11 @@ where
     match begun {
         Begun::Ready(role) => State::calling(service.call(request), role),
         Begun::Refused(refusal, recipient) => State::refused(refusal, recipient),
-        Begun::Waiting(wait, ask) => State::asking(wait, ask, request, service),
+        Begun::Waiting(wait, lookup) => State::looking_up(wait, lookup, request, service),
     }
 }
 
-/// Has the store do what comes before the response.
+/// Waits for what the store does before the response.
 ///
 /// # Errors
 ///
@@ -221,6 +223,7 @@ where
 // The state is where the future keeps it, and nobody else sees it.
 #[allow(clippy::type_complexity, clippy::result_large_err)]
 fn store<S, F, B, R, T>(
+    started: Started<T>,
     todo: Todo,
     response: Response<R>,
     shared: &Arc<Shared<T>>,
@@ -229,7 +232,7 @@ where
     R: Body<Data = Bytes>,
     T: SessionStore,
 {
-    let wait: Done = match todo.start(shared) {
+    let wait: Done = match started {
         Started::End(end) => match at_once(end) {
             Ok(done) => return Ok(todo.finish(done, response, shared)),
             Err(end) => Box::pin(end),
@@ -254,7 +257,7 @@ impl<S, F, B, R, T> fmt::Debug for ResponseFuture<S, F, B, R, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Reading { .. } => "Reading",
-            State::Asking { .. } => "Asking",
+            State::LookingUp { .. } => "LookingUp",
             State::Calling { .. } => "Calling",
             State::Storing { .. } => "Storing",
             State::Refused { .. } => "Refused",

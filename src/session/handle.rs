@@ -152,7 +152,7 @@ impl<T: SessionStore> SessionHandle<T> {
             let page = self.shared.store.list(from, Self::PAGE).await?;
             let next = page.next();
             for session in page.into_sessions() {
-                let key = session.key().filter(|key| self.is_of_realm(key));
+                let key = session.key().filter(|_| self.is_ours(&session));
                 if let Some(key) = key.filter(|key| SessionTag::of(key) == tag) {
                     return self.end(&session, key).await;
                 }
@@ -170,7 +170,7 @@ impl<T: SessionStore> SessionHandle<T> {
         if !self.shared.see_to_end(session) {
             return Ok(false);
         }
-        self.shared.tell(session);
+        self.shared.backlog.tell(session);
         let mut owed = Owed {
             keep,
             session: Some(session),
@@ -180,14 +180,14 @@ impl<T: SessionStore> SessionHandle<T> {
             owed.session = None;
         }
         match ended {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == StoreErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
+            // The store may have known already; here it has ended just now.
+            Err(error) if error.kind() != StoreErrorKind::NotFound => Err(error),
+            _ => Ok(true),
         }
     }
 
     fn info(&self, session: &SessionRecord) -> Option<SessionInfo> {
-        let key = session.key().filter(|key| self.is_of_realm(key))?;
+        let key = session.key().filter(|_| self.is_ours(session))?;
         Some(SessionInfo {
             tag: SessionTag::of(&key),
             principal: session.owner(),
@@ -198,12 +198,12 @@ impl<T: SessionStore> SessionHandle<T> {
         })
     }
 
+    /// Whether it is of the layer's realm. One that has ended here is over, though the store may have
+    /// to be told so again.
     fn is_ours(&self, session: &SessionRecord) -> bool {
-        session.key().is_some_and(|key| self.is_of_realm(&key))
-    }
-
-    fn is_of_realm(&self, key: &SessionKey) -> bool {
-        key.realm() == self.shared.config.realm
+        let realm = self.shared.config.realm;
+        let is_of_realm = session.key().is_some_and(|key| key.realm() == realm);
+        is_of_realm && !session.is_ended()
     }
 }
 

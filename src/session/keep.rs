@@ -1,25 +1,17 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
-use http::{HeaderValue, Uri};
-
-use super::{
-    Session,
-    chores::{Duty, Favour},
-    farewell::Notice,
-    layer::Shared,
-};
+use super::{backlog::Attempt, duty::Duty, layer::Shared, pending::Wait};
 use crate::{
     protocol::ProtocolVersion,
-    store::{SessionRecord, SessionStore, StoreError, StoreErrorKind},
+    store::{SessionName, SessionRecord, SessionStore, StoreError, StoreErrorKind},
 };
 
 /// What has to be done about a session where nobody can wait for it, and the store's type is not
-/// known. What the store does not do at once becomes a chore.
+/// known. What the store does not do at once goes to the backlog.
 pub(super) trait Keep: Send + Sync {
     /// Takes back a session that was not given.
     fn abandon(&self, session: &SessionRecord);
@@ -33,34 +25,30 @@ pub(super) trait Keep: Send + Sync {
     /// Notes what server and client have agreed on.
     fn learn(&self, session: &SessionRecord, version: ProtocolVersion);
 
-    /// Tells a server that nobody uses what it has given.
-    fn return_to(&self, session: &SessionRecord, upstream: HeaderValue, path: Arc<Uri>);
+    /// Takes back a session that was not given, though the store may have named it so.
+    fn disown(&self, session: &SessionRecord, name: SessionName);
 
-    /// Sees something through that nobody waits for any more.
-    fn finish(&self, rest: Pin<Box<dyn Future<Output = ()> + Send>>);
+    /// Takes back a session that is still being opened.
+    fn abandon_later(&self, opening: Wait);
 }
 
 impl<T: SessionStore> Keep for Shared<T> {
     fn abandon(&self, session: &SessionRecord) {
         session.end();
         if !is_done(self.store.abandon(session)) {
-            self.chores.add(Duty::Abandon(session.clone()));
-        }
-        // It may have been established after all. If not, its name may be another's.
-        if session.is_established() && session.settle_end() {
-            self.forget(session);
+            self.backlog.add(Duty::Abandon(session.clone()));
         }
     }
 
     fn end(&self, session: &SessionRecord) {
         if self.see_to_end(session) {
             self.forget(session);
-            self.tell(session);
+            self.backlog.tell(session);
         }
     }
 
     fn forget_later(&self, session: &SessionRecord) {
-        self.chores.add(Duty::End(session.clone()));
+        self.backlog.add(Duty::End(session.clone()));
     }
 
     fn learn(&self, session: &SessionRecord, version: ProtocolVersion) {
@@ -69,20 +57,17 @@ impl<T: SessionStore> Keep for Shared<T> {
             return;
         };
         if !is_done(self.store.learn(key, session.owner(), version)) {
-            self.chores.ask(Favour::Learn(session.clone(), version));
+            self.backlog
+                .attempt(Attempt::Learn(session.clone(), version));
         }
     }
 
-    fn return_to(&self, session: &SessionRecord, upstream: HeaderValue, path: Arc<Uri>) {
-        self.chores.ask(Favour::Tell(Notice {
-            session: Session::new(session.clone()),
-            upstream,
-            path,
-        }));
+    fn disown(&self, session: &SessionRecord, name: SessionName) {
+        self.backlog.add(Duty::Disown(session.clone(), name));
     }
 
-    fn finish(&self, rest: Pin<Box<dyn Future<Output = ()> + Send>>) {
-        self.chores.ask(Favour::Finish(rest));
+    fn abandon_later(&self, opening: Wait) {
+        self.backlog.attempt(Attempt::Abandon(opening));
     }
 }
 
@@ -106,18 +91,11 @@ impl<T: SessionStore> Shared<T> {
         }
     }
 
-    /// Tells the server that a session is over.
-    pub(super) fn tell(&self, session: &SessionRecord) {
-        if let Some(notice) = Notice::new(session) {
-            self.chores.ask(Favour::Tell(notice));
-        }
-    }
-
     /// Takes note that the store has let a session expire.
     pub(super) fn expired(&self, session: &SessionRecord) {
         if self.see_to_end(session) {
             self.counters.count_expired();
-            self.tell(session);
+            self.backlog.tell(session);
         }
     }
 }
@@ -145,5 +123,41 @@ pub(super) fn at_once<F: Future + Unpin>(mut future: F) -> Result<F::Output, F> 
     match Pin::new(&mut future).poll(&mut cx) {
         Poll::Ready(output) => Ok(output),
         Poll::Pending => Err(future),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::{
+        session::SessionLayer,
+        store::{MemorySessionStore, Owner, SessionKey, faulty::FaultyStore},
+    };
+
+    #[test]
+    fn ver9_store_that_is_slow_to_learn_a_version_is_asked_again_where_nobody_waits() {
+        let version = ProtocolVersion::V2025_06_18;
+        for polls in [0, 1] {
+            let store = FaultyStore::new(MemorySessionStore::new());
+            let layer = SessionLayer::new(store.clone());
+            let open = at_once(store.open(Owner::ANONYMOUS, Owner::ANONYMOUS));
+            let lease = open.ok().expect("at once").expect("room");
+            let upstream = HeaderValue::from_static("up");
+            let name = SessionName::new(SessionKey::new(1, [1; 16]), [1; 16], upstream);
+            assert!(is_done(store.establish(&lease, name)));
+            store.faults().slow_down(polls);
+            layer.shared.learn(&lease, version);
+            assert_eq!(lease.version(), Some(version), "on this node");
+            let attempt = layer.shared.backlog.next_attempt();
+            let asks = match attempt {
+                Some(Attempt::Learn(session, learned)) => {
+                    session.is_same(&lease) && learned == version
+                }
+                _ => false,
+            };
+            assert_eq!(asks, polls > 0);
+        }
     }
 }

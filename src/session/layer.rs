@@ -10,7 +10,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use tower_layer::Layer;
 
-use super::{BindSession, SessionHandle, chores::Chores, farewell::Paths, handle::Counters, id};
+use super::{BindSession, SessionHandle, backlog::Backlog, farewell::Paths, handle::Counters, id};
 use crate::{
     auth::Principal,
     store::{MemorySessionStore, Owner, SessionStore},
@@ -22,7 +22,7 @@ use crate::{
 /// do its clones; a setter makes a layer of its own.
 #[must_use]
 pub struct SessionLayer<T = MemorySessionStore> {
-    shared: Arc<Shared<T>>,
+    pub(super) shared: Arc<Shared<T>>,
 }
 
 /// What the services of one layer share.
@@ -32,7 +32,7 @@ pub(super) struct Shared<T> {
     /// Whether the inner service has ever given a session.
     gives_sessions: AtomicBool,
     pub(super) counters: Counters,
-    pub(super) chores: Arc<Chores>,
+    pub(super) backlog: Arc<Backlog>,
     pub(super) paths: Paths,
 }
 
@@ -72,7 +72,7 @@ impl<T: SessionStore> SessionLayer<T> {
                 config,
                 gives_sessions: AtomicBool::new(false),
                 counters: Counters::default(),
-                chores: Arc::default(),
+                backlog: Arc::default(),
                 paths: Paths::default(),
             }),
         }
@@ -123,7 +123,8 @@ impl<T: SessionStore> SessionLayer<T> {
     /// Has a request wait up to `time` for the store, before it is answered with 503 (SES-4, C33).
     ///
     /// What the store was asked to do is seen through afterwards. A session that its server has ended
-    /// is over, whatever the store does.
+    /// is over, whatever the store does. Outside of a Tokio runtime there is no limit; the timers of
+    /// the runtime have to be enabled.
     pub fn with_store_timeout(self, time: Duration) -> Self {
         self.change(|config| config.store_timeout = time)
     }
@@ -158,7 +159,7 @@ impl<T> Shared<T> {
 
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
-        self.chores.close();
+        self.backlog.close();
     }
 }
 

@@ -85,7 +85,14 @@
 //! [`ReplayLayer`](crate::replay::ReplayLayer) inside forgets what they said (RPL-10). A server
 //! that does not know yet is sent a DELETE (SES-11): by one task per layer, on the runtime that the
 //! first request came on, a few at a time, and once. The same task has the store forget what has
-//! ended, until it has done so.
+//! ended, until it has done so. It ends with the layer: what is left then is tried once more, for 10 s.
+//! If its runtime ends first, the next request starts another one, which goes on with what the store
+//! has to forget.
+//!
+//! A session that a server has given and no client has got, because the store did not answer in time
+//! or the client was gone, is taken back. Its server is told only once the store has said that no other
+//! session is called the same: a server that repeats an id would end somebody else's (B11). If the
+//! store never says so, the server keeps the session until it finds out for itself.
 //!
 //! The id of a request belongs to it until its response is over or dropped, on this node: a second one
 //! with that id would be answered in its place, or both would.
@@ -111,7 +118,7 @@
 //!
 //! | what | default | at the limit |
 //! |---|---|---|
-//! | time without use, open responses not counted | [30 min](crate::store::MemorySessionStore::DEFAULT_IDLE_TIMEOUT) | it is unknown; its end is told within an eighth more |
+//! | time without use, open responses not counted | [30 min](crate::store::MemorySessionStore::DEFAULT_IDLE_TIMEOUT) | it is unknown; its end is told within an eighth more, or when fewer than 4,096 servers wait to be told of others |
 //! | sessions in all | [10,000](crate::store::MemorySessionStore::DEFAULT_MAX_SESSIONS) | 503 |
 //! | sessions of one principal; of no principal, none | [1,000](crate::store::MemorySessionStore::DEFAULT_MAX_PER_OWNER) | 429 |
 //! | keys of ended sessions | [10,000](crate::store::MemorySessionStore::DEFAULT_MAX_TOMBSTONES) | the oldest are forgotten |
@@ -119,6 +126,8 @@
 //! | an id that a server gives; 256 if it is passed on | 4 KiB | 502 |
 //! | what is read of the response to `initialize` | 64 KiB | nothing is learned from it |
 //! | servers that wait to be told of an end; at once; for each | 8,192; 16; 10 s | the oldest is not told |
+//! | requests that are gone and whose store still opens a session, or learns a version; at once; for each | 8,192; 16; 10 s | the oldest is given up |
+//! | what the store has to forget; at once; for each | as many as sessions; 16; 10 s | it waits |
 //! | the path of an `initialize` | 1,024 bytes | its server is not told of the end |
 //! | time that a request waits for the store | [5 s](SessionLayer::DEFAULT_STORE_TIMEOUT) | 503 |
 //! | pause before the store is asked again to forget a session | 1 s, doubled up to 64 s | it is asked again |
@@ -141,10 +150,11 @@
 //! The layer checks who a session belongs to, not what they may do: authorization is per request (B07).
 
 mod answer;
-mod ask;
+mod backlog;
 mod begin;
 mod body;
-mod chores;
+mod duty;
+mod ending;
 mod fact;
 mod farewell;
 mod flight;
@@ -154,6 +164,7 @@ mod id;
 mod keep;
 mod layer;
 mod learn;
+mod lookup;
 mod pending;
 mod reaper;
 mod reason;

@@ -53,7 +53,7 @@ impl Patience {
 }
 
 /// Waits for a session. One that nobody waits for any more is taken back, whenever it comes.
-pub(super) struct Asking {
+pub(super) struct LookingUp {
     /// Taken when it is there.
     wait: Option<Wait>,
     patience: Patience,
@@ -62,7 +62,7 @@ pub(super) struct Asking {
     keep: Arc<dyn Keep>,
 }
 
-impl Asking {
+impl LookingUp {
     pub(super) fn new(wait: Wait, opens: bool, limit: Duration, keep: Arc<dyn Keep>) -> Self {
         Self {
             wait: Some(wait),
@@ -82,7 +82,7 @@ impl Asking {
     }
 }
 
-impl Drop for Asking {
+impl Drop for LookingUp {
     fn drop(&mut self) {
         let Self {
             wait,
@@ -93,17 +93,11 @@ impl Drop for Asking {
         let Some(wait) = wait.take().filter(|_| *opens) else {
             return;
         };
-        let layer = Arc::downgrade(keep);
-        keep.finish(Box::pin(async move {
-            let opened = wait.await;
-            if let (Ok(lease), Some(keep)) = (opened, layer.upgrade()) {
-                keep.abandon(&lease);
-            }
-        }));
+        keep.abandon_later(wait);
     }
 }
 
-/// Waits for the store to do something. It is done to its end, also if nobody waits any more.
+/// Waits for the store to do something. If nobody waits any more, it is asked again until it is done.
 pub(super) struct Storing {
     /// Taken when it is done.
     wait: Option<(Done, Todo)>,
@@ -112,11 +106,10 @@ pub(super) struct Storing {
 }
 
 /// What has come of it.
-pub(super) enum Stored {
-    Done(Todo, Result<(), StoreError>),
-    /// It takes too long, and the response cannot be given without it.
-    Late(Recipient),
-}
+type Stored = Result<(Todo, Result<(), StoreError>), Late>;
+
+/// It takes too long, and the response cannot be given without it.
+pub(super) struct Late(pub(super) Recipient);
 
 impl Storing {
     pub(super) fn new(wait: Done, todo: Todo, limit: Duration, keep: Arc<dyn Keep>) -> Self {
@@ -133,11 +126,10 @@ impl Storing {
         if done.is_err()
             && let Some(recipient) = todo.recipient()
         {
-            // It goes on when this is dropped.
-            return Poll::Ready(Stored::Late(recipient.clone()));
+            return Poll::Ready(Err(Late(recipient.clone())));
         }
         let (_, todo) = self.wait.take().expect("polled after completion");
-        Poll::Ready(Stored::Done(todo, done.and_then(|done| done)))
+        Poll::Ready(Ok((todo, done.and_then(|done| done))))
     }
 }
 
@@ -148,22 +140,39 @@ impl Drop for Storing {
             patience: _,
             keep,
         } = self;
-        match wait.take() {
-            // To be asked twice makes no difference to the store.
-            Some((
-                _,
-                Todo::End {
-                    flight,
-                    is_first: true,
-                    ..
-                },
-            )) => keep.forget_later(&flight),
-            Some((_, Todo::End { .. })) | None => {}
-            Some((wait, todo)) => keep.finish(Box::pin(async move {
-                let _ = wait.await;
-                // It takes the session back.
-                drop(todo);
-            })),
+        // To be asked twice makes no difference to the store, whether it had come to that or not; what
+        // is to be established sees to itself.
+        if let Some((_, todo)) = wait.take()
+            && let Todo::End {
+                flight,
+                is_first: true,
+                ..
+            } = &todo
+        {
+            keep.forget_later(flight);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{advance, sleep};
+    use tokio_test::{assert_pending, assert_ready, task};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn answer_that_comes_with_the_end_of_the_time_counts() {
+        let limit = Duration::from_secs(5);
+        for (takes, is_in_time) in [(limit, true), (limit * 2, false)] {
+            let mut patience = Patience::new(limit);
+            let mut answer: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(sleep(takes));
+            let mut waiting =
+                task::spawn(std::future::poll_fn(|cx| patience.poll(&mut answer, cx)));
+            assert_pending!(waiting.poll());
+            advance(limit).await;
+            let waited = assert_ready!(waiting.poll());
+            assert_eq!(waited.is_ok(), is_in_time);
         }
     }
 }

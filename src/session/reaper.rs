@@ -1,5 +1,4 @@
 use std::{
-    collections::BTreeMap,
     future::{Future, poll_fn},
     pin::pin,
     sync::{Arc, Weak},
@@ -11,35 +10,35 @@ use bytes::Bytes;
 use http::{Request, Response};
 use tokio::{
     runtime::Handle,
-    task::JoinSet,
-    time::{Instant, sleep_until, timeout},
+    task::{JoinError, JoinSet},
+    time::{Instant, error::Elapsed, sleep_until, timeout},
 };
 use tower_service::Service;
 
 use super::{
-    chores::{Chores, Duty, Favour, Job},
-    keep::is_settled,
+    backlog::{Attempt, Backlog, Served},
+    duty::Duty,
     layer::Shared,
 };
 use crate::{
     seldom::Seldom,
-    store::{SessionStore, now},
+    store::{Expired, SessionStore, StoreError, StoreErrorKind, now},
 };
 
-/// How many duties are done side by side, and how many favours: a store that hangs does not keep
-/// servers from being told.
+/// How many of a kind are done side by side. Each kind has places of its own: a store that hangs does
+/// not keep servers from being told.
 const AT_ONCE: usize = 16;
-/// How long one may take.
+/// How long one may take, and what is left when the layer is gone, all together.
 const TIME: Duration = Duration::from_secs(10);
-/// The pause before the store is asked again, at first; it doubles each time, up to the longest.
+/// The pause before a store that has failed is asked again what has expired.
 const PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(64);
 /// How many sessions expire before others have their turn (C60).
 const EXPIRE: usize = 64;
 
-/// Starts the one task of a layer that lets sessions expire and does chores, if there is none.
+/// Starts the one task of a layer that lets sessions expire and works off the backlog, if there is none.
 ///
-/// It calls clones of `service`. It ends with the layer; outside of a runtime there is none.
+/// It calls clones of `service`. It ends with the layer, once what is left was tried; outside of a
+/// runtime there is none.
 pub(super) fn start<S, B, ResBody, T>(shared: &Arc<Shared<T>>, service: &S)
 where
     S: Service<Request<B>, Response = Response<ResBody>> + Clone + Send + 'static,
@@ -48,147 +47,109 @@ where
     ResBody: 'static,
     T: SessionStore,
 {
-    if shared.chores.is_served() {
+    if shared.backlog.is_served() {
         return;
     }
     let Ok(runtime) = Handle::try_current() else {
         return;
     };
-    if shared.chores.set_served(true) {
+    let Some(served) = shared.backlog.serve() else {
         return;
-    }
-    let reaper = Reaper {
-        layer: Arc::downgrade(shared),
-        store: shared.store.clone(),
+    };
+    let layer = Arc::downgrade(shared);
+    let sweeper = Sweeper {
         realm: shared.config.realm,
-        chores: Served(Arc::clone(&shared.chores)),
+        last: 0,
+        at: Instant::now(),
+        failed: Seldom::new(),
+    };
+    let work = Work {
+        store: shared.store.clone(),
         service: service.clone(),
+        served,
+        sweep: JoinSet::new(),
+        duties: JoinSet::new(),
+        farewells: JoinSet::new(),
+        attempts: JoinSet::new(),
     };
-    runtime.spawn(reaper.run());
+    runtime.spawn(run(layer, sweeper, work));
 }
 
-struct Reaper<S, T> {
-    layer: Weak<Shared<T>>,
-    store: T,
+async fn run<S, B, ResBody, T>(layer: Weak<Shared<T>>, mut sweeper: Sweeper, mut work: Work<S, T>)
+where
+    S: Service<Request<B>, Response = Response<ResBody>> + Clone + Send + 'static,
+    S::Future: Send,
+    B: From<Bytes> + 'static,
+    ResBody: 'static,
+    T: SessionStore,
+{
+    while layer.strong_count() > 0 {
+        let sweep_at = work.sweep(&sweeper);
+        let due = work.backlog().resume();
+        work.start();
+        let moment = [sweep_at, due].into_iter().flatten().min();
+        match work.something(moment).await {
+            Event::Swept(swept) => sweeper.swept(swept, &layer),
+            Event::GivenUp => work.backlog().give_up(),
+            Event::Other => {}
+        }
+    }
+    // Whoever else uses the store finds it as it should be, and servers are told, if they are quick.
+    let rest = async {
+        work.start();
+        while !work.is_done() {
+            work.something(None).await;
+            work.start();
+        }
+    };
+    if timeout(TIME, rest).await.is_err() {
+        work.backlog().give_up();
+    }
+}
+
+/// When the store is asked next what has expired.
+struct Sweeper {
     realm: u64,
-    chores: Served,
-    service: S,
+    /// The last one that has expired and was seen to.
+    last: u64,
+    at: Instant,
+    failed: Seldom,
 }
 
-/// Dropped with its runtime, the task must not leave a layer behind that believes to be served.
-struct Served(Arc<Chores>);
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let Self(chores) = self;
-        chores.set_served(false);
-    }
-}
-
-impl<S, T: SessionStore> Reaper<S, T> {
-    async fn run<B, ResBody>(self)
-    where
-        S: Service<Request<B>, Response = Response<ResBody>> + Clone + Send + 'static,
-        S::Future: Send,
-        B: From<Bytes> + 'static,
-        ResBody: 'static,
-    {
-        let Self {
-            layer,
-            store,
-            realm,
-            chores: served,
-            service,
-        } = self;
-        let Served(chores) = &served;
-        let mut duties = JoinSet::new();
-        let mut favours = JoinSet::new();
-        let mut later = Later::default();
-        let mut sweep_at = Instant::now();
-        while layer.strong_count() > 0 {
-            if sweep_at <= Instant::now() {
-                let again_in = sweep(&layer, &store, realm).await;
-                sweep_at = after(again_in);
-                if again_in.is_zero() {
-                    tokio::task::yield_now().await;
+impl Sweeper {
+    fn swept<T: SessionStore>(
+        &mut self,
+        swept: Result<Expired, StoreError>,
+        layer: &Weak<Shared<T>>,
+    ) {
+        let again_in = match swept {
+            Ok(expired) => {
+                let (last, again_in) = (expired.last(), expired.again_in());
+                if let Some(layer) = layer.upgrade() {
+                    for session in expired.into_sessions() {
+                        layer.expired(&session);
+                    }
+                    self.last = last;
                 }
+                again_in
             }
-            while let Some(job) = later.next(Instant::now()) {
-                chores.add_again(job);
+            Err(error) => {
+                if let Some(count) = self.failed.count(1, now()) {
+                    tracing::warn!(count, %error, "the store cannot tell which sessions have expired");
+                }
+                PAUSE
             }
-            while duties.len() < AT_ONCE
-                && let Some(job) = chores.next_duty()
-            {
-                duties.spawn(perform(store.clone(), job));
-            }
-            while favours.len() < AT_ONCE
-                && let Some(favour) = chores.next_favour()
-            {
-                let (store, service) = (store.clone(), service.clone());
-                favours.spawn(timeout(TIME, oblige(store, service, favour)));
-            }
-            let next = later.first().map_or(sweep_at, |first| first.min(sweep_at));
-            match something(chores, next, &mut duties, &mut favours).await {
-                Event::Undone(job) => later.add(job),
-                Event::GivenUp => chores.give_up(),
-                Event::Other => {}
-            }
-        }
+        };
+        self.at = after(again_in);
     }
 }
 
-/// Duties that are to be tried again, in the order in which they are due.
-#[derive(Default)]
-struct Later {
-    jobs: BTreeMap<(Instant, u64), Job>,
-    /// So that no two are due at once.
-    serial: u64,
-    undone: Seldom,
-}
-
-impl Later {
-    fn add(&mut self, job: Job) {
-        if let Some(count) = self.undone.count(1, now()) {
-            tracing::warn!(count, "the store does not forget sessions that have ended");
-        }
-        let Job { duty, tries } = job;
-        let pause = PAUSE.saturating_mul(1 << tries.min(6)).min(LONGEST_PAUSE);
-        let tries = tries.saturating_add(1);
-        self.serial += 1;
-        let due = (after(pause), self.serial);
-        self.jobs.insert(due, Job { duty, tries });
+/// The store takes no longer than that to say what has expired.
+async fn sweep<T: SessionStore>(store: T, realm: u64, last: u64) -> Result<Expired, StoreError> {
+    match timeout(TIME, store.expire(realm, last, EXPIRE)).await {
+        Ok(swept) => swept,
+        Err(elapsed) => Err(StoreError::new(StoreErrorKind::Unavailable, elapsed)),
     }
-
-    fn first(&self) -> Option<Instant> {
-        let ((due, _), _) = self.jobs.first_key_value()?;
-        Some(*due)
-    }
-
-    fn next(&mut self, now: Instant) -> Option<Job> {
-        let first = self.jobs.first_entry()?;
-        let (due, _) = first.key();
-        (*due <= now).then(|| first.remove())
-    }
-}
-
-/// Ends what has expired, a few at a time, and says when to go on.
-async fn sweep<T: SessionStore>(layer: &Weak<Shared<T>>, store: &T, realm: u64) -> Duration {
-    let expired = match timeout(TIME, store.expire(realm, EXPIRE)).await {
-        Ok(Ok(expired)) => expired,
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "the store cannot tell which sessions have expired");
-            return PAUSE;
-        }
-        Err(_) => return PAUSE,
-    };
-    let again_in = expired.again_in();
-    let Some(layer) = layer.upgrade() else {
-        return again_in;
-    };
-    for session in expired.into_sessions() {
-        layer.expired(&session);
-    }
-    again_in
 }
 
 fn after(time: Duration) -> Instant {
@@ -196,73 +157,212 @@ fn after(time: Duration) -> Instant {
     Instant::now() + time.min(FAR)
 }
 
-/// What the task has waited for.
+/// What is under way.
+struct Work<S, T> {
+    store: T,
+    service: S,
+    served: Served,
+    sweep: JoinSet<Result<Expired, StoreError>>,
+    duties: JoinSet<()>,
+    farewells: JoinSet<Result<(), Elapsed>>,
+    attempts: JoinSet<Result<(), Elapsed>>,
+}
+
+/// What has been waited for.
 enum Event {
-    /// The store has not done it.
-    Undone(Job),
-    /// A favour took too long.
+    /// The store has said what has expired, or has not.
+    Swept(Result<Expired, StoreError>),
+    /// Something was tried once, in vain.
     GivenUp,
     /// There is something to do, or the layer is gone.
     Other,
 }
 
-/// Waits for a chore, the end of the layer, a moment, or the end of one of the chores under way.
-async fn something(
-    chores: &Chores,
-    moment: Instant,
-    duties: &mut JoinSet<Option<Job>>,
-    favours: &mut JoinSet<Result<(), tokio::time::error::Elapsed>>,
-) -> Event {
-    let mut sleep = pin!(sleep_until(moment));
-    let mut wake = pin!(chores.wake.notified());
-    poll_fn(|cx| {
-        if let Poll::Ready(Some(done)) = duties.poll_join_next(cx) {
-            // A store that panicked is not asked again.
-            let undone = done.unwrap_or_default();
-            return Poll::Ready(undone.map_or(Event::Other, Event::Undone));
+impl<S, T: SessionStore> Work<S, T> {
+    fn backlog(&self) -> &Arc<Backlog> {
+        let Served(backlog) = &self.served;
+        backlog
+    }
+
+    /// Asks what has expired if it is time, and says when it will be: `None` while the store is asked,
+    /// or too many servers are still to be told.
+    fn sweep(&mut self, sweeper: &Sweeper) -> Option<Instant> {
+        if !self.sweep.is_empty() {
+            return None;
         }
-        if let Poll::Ready(Some(done)) = favours.poll_join_next(cx) {
-            return Poll::Ready(match done {
-                Ok(Ok(())) => Event::Other,
-                _ => Event::GivenUp,
-            });
+        if sweeper.at > Instant::now() {
+            return Some(sweeper.at);
         }
-        if wake.as_mut().poll(cx).is_ready() || sleep.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Event::Other);
+        // What has expired and is not swept is as unknown as what is.
+        if !self.backlog().has_room() {
+            return None;
         }
-        Poll::Pending
-    })
-    .await
+        let Sweeper { realm, last, .. } = *sweeper;
+        self.sweep.spawn(sweep(self.store.clone(), realm, last));
+        None
+    }
+
+    /// Starts what there is a place for.
+    fn start<B, ResBody>(&mut self)
+    where
+        S: Service<Request<B>, Response = Response<ResBody>> + Clone + Send + 'static,
+        S::Future: Send,
+        B: From<Bytes> + 'static,
+        ResBody: 'static,
+    {
+        let Self {
+            store,
+            service,
+            served: Served(backlog),
+            sweep: _,
+            duties,
+            farewells,
+            attempts,
+        } = self;
+        while duties.len() < AT_ONCE
+            && let Some(job) = backlog.next_duty()
+        {
+            duties.spawn(job.run(store.clone(), Arc::clone(backlog), TIME));
+        }
+        while farewells.len() < AT_ONCE
+            && let Some(notice) = backlog.next_farewell()
+        {
+            farewells.spawn(timeout(TIME, notice.send(service.clone())));
+        }
+        while attempts.len() < AT_ONCE
+            && let Some(attempt) = backlog.next_attempt()
+        {
+            let try_once = try_once(store.clone(), Arc::clone(backlog), attempt);
+            attempts.spawn(timeout(TIME, try_once));
+        }
+    }
+
+    /// Whether nothing is left, but for what has expired.
+    fn is_done(&self) -> bool {
+        let is_idle =
+            self.duties.is_empty() && self.farewells.is_empty() && self.attempts.is_empty();
+        is_idle && self.backlog().is_empty()
+    }
+
+    /// Waits for more to do, the end of the layer, a moment, or the end of something under way.
+    async fn something(&mut self, moment: Option<Instant>) -> Event {
+        let Self {
+            store: _,
+            service: _,
+            served: Served(backlog),
+            sweep,
+            duties,
+            farewells,
+            attempts,
+        } = self;
+        let mut sleep = pin!(async {
+            if let Some(moment) = moment {
+                sleep_until(moment).await;
+            } else {
+                std::future::pending().await
+            }
+        });
+        let mut wake = pin!(backlog.wake.notified());
+        poll_fn(|cx| {
+            if let Poll::Ready(Some(swept)) = sweep.poll_join_next(cx) {
+                return Poll::Ready(Event::Swept(swept.unwrap_or_else(|panicked| {
+                    Err(StoreError::new(StoreErrorKind::Unavailable, panicked))
+                })));
+            }
+            // What is not done says so itself.
+            if let Poll::Ready(Some(_)) = duties.poll_join_next(cx) {
+                return Poll::Ready(Event::Other);
+            }
+            for once in [&mut *farewells, &mut *attempts] {
+                if let Poll::Ready(Some(done)) = once.poll_join_next(cx) {
+                    return Poll::Ready(tried_once(&done));
+                }
+            }
+            if wake.as_mut().poll(cx).is_ready() || sleep.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Event::Other);
+            }
+            Poll::Pending
+        })
+        .await
+    }
 }
 
-/// Does a duty, and gives it back if it is to be done again.
-async fn perform<T: SessionStore>(store: T, job: Job) -> Option<Job> {
-    let done = match &job.duty {
-        Duty::Abandon(session) => timeout(TIME, store.abandon(session)).await,
-        Duty::End(session) => {
-            let end = store.end(session.key()?, session.owner());
-            timeout(TIME, end).await
-        }
-    };
-    let is_done = done.is_ok_and(|done| is_settled(&done));
-    (!is_done).then_some(job)
+const fn tried_once(done: &Result<Result<(), Elapsed>, JoinError>) -> Event {
+    match done {
+        Ok(Ok(())) => Event::Other,
+        _ => Event::GivenUp,
+    }
 }
 
-async fn oblige<S, B, ResBody, T>(store: T, service: S, favour: Favour)
-where
-    S: Service<Request<B>, Response = Response<ResBody>>,
-    B: From<Bytes>,
-    T: SessionStore,
-{
-    match favour {
-        Favour::Tell(notice) => notice.send(service).await,
-        Favour::Learn(session, version) => {
+async fn try_once<T: SessionStore>(store: T, backlog: Arc<Backlog>, attempt: Attempt) {
+    match attempt {
+        Attempt::Learn(session, version) => {
             if let Some(key) = session.key()
                 && let Err(error) = store.learn(key, session.owner(), version).await
             {
                 tracing::debug!(%error, "the store does not learn a session's version");
             }
         }
-        Favour::Finish(rest) => rest.await,
+        Attempt::Abandon(opening) => {
+            if let Ok(lease) = opening.await {
+                lease.end();
+                backlog.add(Duty::Abandon(lease.record().clone()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Mutex, PoisonError},
+    };
+
+    use super::*;
+    use crate::store::MemorySessionStore;
+
+    /// What is logged goes here.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            lines.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn store_that_goes_on_failing_is_logged_now_and_then() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        let _log = tracing::subscriber::set_default(subscriber);
+        let mut sweeper = Sweeper {
+            realm: 1,
+            last: 0,
+            at: Instant::now(),
+            failed: Seldom::new(),
+        };
+        let gone = Weak::<Shared<MemorySessionStore>>::new();
+        for _ in 0..15 {
+            let failed = Err(StoreErrorKind::Unavailable.into());
+            sweeper.swept(failed, &gone);
+            assert_eq!(sweeper.at - Instant::now(), PAUSE);
+            tokio::time::advance(PAUSE).await;
+        }
+        let log = lines.0.lock().expect("not poisoned").clone();
+        let log = String::from_utf8(log).expect("UTF-8");
+        assert_eq!(log.lines().count(), 2, "{log}");
+        assert!(log.contains("the store is not available"), "{log}");
     }
 }

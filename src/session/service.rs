@@ -92,8 +92,8 @@ where
             Begun::Refused(refusal, recipient) => {
                 ResponseFuture::refused(refusal, recipient, shared)
             }
-            Begun::Waiting(wait, ask) => {
-                ResponseFuture::waiting(wait, ask, request, self.take_ready(), shared)
+            Begun::Waiting(wait, lookup) => {
+                ResponseFuture::waiting(wait, lookup, request, self.take_ready(), shared)
             }
         }
     }

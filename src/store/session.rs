@@ -66,11 +66,14 @@ pub trait SessionStore: Clone + fmt::Debug + Send + Sync + 'static {
 
     /// Gives an open session its name: from now on it is loaded by the key in it.
     ///
+    /// Asked again with the same session and name, as whoever had no answer does, it says whether that
+    /// is the name: as long as the session is there, it is.
+    ///
     /// # Errors
     ///
-    /// `Conflict` if a session of that key is there or was, or another one of the realm is called the
-    /// same by its server (B11, B14); `NotFound` if it has ended meanwhile. It stays open then, to be
-    /// abandoned.
+    /// `Conflict` if another session of that key is there or was, or another one of the realm is called
+    /// the same by its server (B11, B14); `NotFound` if it has ended meanwhile. It stays open then, to
+    /// be abandoned. With any other error it is not known whether it has that name.
     fn establish(&self, session: &SessionRecord, name: SessionName) -> Self::Establish;
 
     /// Takes back a session that was opened and not established. Another one is left alone.
@@ -104,17 +107,22 @@ pub trait SessionStore: Clone + fmt::Debug + Send + Sync + 'static {
 
     /// Ends some of the sessions that nobody has used for long, and says when to ask again.
     ///
-    /// Those of `realm` are given to the caller, once: it tells their server, and only it knows which
-    /// one that is (B10, B16). Sessions of other realms may end meanwhile; they are kept for whoever
-    /// asks for those.
+    /// Those of `realm` are given to the caller: it tells their server, and only it knows which one
+    /// that is (B10, B16). Sessions of other realms may end meanwhile; they are kept for whoever asks
+    /// for those.
+    ///
+    /// An answer may be lost, so a session is given again until the caller says that it has had it
+    /// (SES-11): it has had everything up to `after`, which is the [`last`](Expired::last) of an answer,
+    /// or 0 if there was none. A store that several nodes share gives a session to another one only once
+    /// the first has not asked for long.
     ///
     /// Each call does little, so that nobody has to wait for it (C60); `limit` is how many sessions
-    /// it may end.
+    /// it may give.
     ///
     /// # Errors
     ///
     /// If the store cannot tell.
-    fn expire(&self, realm: u64, limit: usize) -> Self::Expire;
+    fn expire(&self, realm: u64, after: u64, limit: usize) -> Self::Expire;
 
     /// Up to `limit` sessions from a place in the list on: 0 is its beginning, [`SessionPage::next`]
     /// says how to go on.
@@ -132,13 +140,26 @@ pub trait SessionStore: Clone + fmt::Debug + Send + Sync + 'static {
 #[must_use]
 pub struct Expired {
     sessions: Vec<SessionRecord>,
+    last: u64,
     again_in: Duration,
 }
 
 impl Expired {
-    /// Those sessions of the realm have ended; there is more to do in `again_in`.
-    pub const fn new(sessions: Vec<SessionRecord>, again_in: Duration) -> Self {
-        Self { sessions, again_in }
+    /// Those sessions of the realm have ended, of which `last` names the last one; there is more to do
+    /// in `again_in`. The names of later sessions are greater; if there is none, it is the `after` of
+    /// the call.
+    pub const fn new(sessions: Vec<SessionRecord>, last: u64, again_in: Duration) -> Self {
+        Self {
+            sessions,
+            last,
+            again_in,
+        }
+    }
+
+    /// What the next call says so that those sessions are not given again.
+    #[must_use]
+    pub const fn last(&self) -> u64 {
+        self.last
     }
 
     /// When to ask again; zero says that there is more to do.

@@ -140,6 +140,7 @@ impl World {
             is_over: false,
             used: Instant::now(),
             is_deleting: false,
+            is_owed: false,
             ids: Vec::new(),
             has_listened: false,
             farewells: 0,
@@ -335,7 +336,7 @@ impl World {
             }
             None => assert_eq!(whole(response).body, "{}"),
         }
-        self.land(session, verb, &ids);
+        self.land(session, verb, &ids, is_end);
         if is_end && !was_over {
             assert!(self.sessions[nth].fact.is_ended(), "SE-5");
             self.tally.deleted += u32::from(status == 200);
@@ -359,7 +360,9 @@ impl World {
         self.tally.terminated += 1;
         let is_busy = self.flights.iter().any(|one| one.session == Some(nth));
         self.tally.terminated_busy += u32::from(is_busy);
-        self.sessions[nth].farewells += 1;
+        let known = &mut self.sessions[nth];
+        known.is_owed = known.is_deleting;
+        known.farewells += usize::from(!known.is_deleting);
         self.over(nth);
     }
 }

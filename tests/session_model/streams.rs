@@ -65,7 +65,7 @@ impl World {
         let stream = &mut self.streams[at];
         stream.client = None;
         let (session, ids) = (stream.session, std::mem::take(&mut stream.ids));
-        self.land(Some(session), Verb::Call, &ids);
+        self.land(Some(session), Verb::Call, &ids, false);
     }
 
     pub(crate) fn resume(&mut self, caller: Caller, rest: Rest, cursor: usize) {
@@ -119,7 +119,7 @@ impl World {
         if let Some(old) = old {
             assert!(is_broken_off(old), "D01");
             self.tally.taken_over += 1;
-            self.land(Some(nth), Verb::Call, &ids);
+            self.land(Some(nth), Verb::Call, &ids, false);
         }
     }
 

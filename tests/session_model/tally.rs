@@ -32,7 +32,7 @@ tally! {
     // Interleavings: answered after the session had ended, or another was asked to end it.
     answered_late, second_deletes, beside_delete,
     // Ends.
-    deleted, forgotten, terminated, terminated_busy, expired, kept_by_stream,
+    deleted, forgotten, terminated, terminated_busy, told_after_delete, expired, kept_by_stream,
     // Streams.
     streams, cut, resumed, resumed_old, taken_over, cursors_elsewhere, cursors_gone,
 }

@@ -50,6 +50,8 @@ pub(crate) struct Known {
     pub(crate) ids: Vec<u8>,
     /// There is one GET stream per session: what becomes of a second one is for other tests.
     pub(crate) has_listened: bool,
+    /// Whether the server has to be told unless the DELETE comes to something (D09).
+    pub(crate) is_owed: bool,
     /// How often the server has to be told of its end.
     pub(crate) farewells: usize,
 }
@@ -173,7 +175,7 @@ impl World {
             Op::Abandon(nth) => {
                 if let Some(nth) = back(nth, self.flights.len()) {
                     let flight = self.flights.remove(nth);
-                    self.land(flight.session, flight.verb, &flight.ids);
+                    self.land(flight.session, flight.verb, &flight.ids, false);
                     self.tally.abandoned += 1;
                 }
             }
@@ -276,14 +278,19 @@ impl World {
         self.sessions.iter().filter(|one| !one.is_over)
     }
 
-    /// A request is not under way any more.
-    pub(crate) fn land(&mut self, session: Option<usize>, verb: Verb, ids: &[u8]) {
+    /// A request is not under way any more. Whether it has ended the session for its server.
+    pub(crate) fn land(&mut self, session: Option<usize>, verb: Verb, ids: &[u8], is_end: bool) {
         let Some(nth) = session else {
             return;
         };
         let known = &mut self.sessions[nth];
         known.ids.retain(|id| !ids.contains(id));
-        known.is_deleting &= verb != Verb::Delete;
+        if verb == Verb::Delete {
+            known.is_deleting = false;
+            let is_owed = std::mem::take(&mut known.is_owed) && !is_end;
+            known.farewells += usize::from(is_owed);
+            self.tally.told_after_delete += u32::from(is_owed);
+        }
         known.used = Instant::now();
     }
 
@@ -327,7 +334,9 @@ impl World {
     pub(crate) async fn finish(&mut self) {
         let expired = self.tally.expired;
         self.store.faults().slow_down(0);
-        self.flights.clear();
+        for flight in std::mem::take(&mut self.flights) {
+            self.land(flight.session, flight.verb, &flight.ids, false);
+        }
         for stream in &mut self.streams {
             stream.client = None;
         }

@@ -12,6 +12,7 @@ use super::*;
 use crate::{
     jsonrpc::Handshake,
     mock_body::MockBody,
+    session::flight::Ids,
     store::{MemorySessionStore, Owner, SessionKey, SessionName, SessionRecord, SessionStore},
 };
 
@@ -29,7 +30,7 @@ fn body(inner: MockBody, is_stream: bool) -> (SessionRecord, ResponseBody<MockBo
         .into_inner();
     named.expect("it is new");
     let session = lease.record().clone();
-    let body = ResponseBody::held(inner, Flight::alone(lease), is_stream, None);
+    let body = ResponseBody::held(inner, Flight::first(lease, Ids::None), is_stream, None);
     (session, body)
 }
 
@@ -210,7 +211,7 @@ fn many_that_wait_and_go_leave_no_wakers_behind() {
         let lease = session.lease().expect("it is there");
         bodies.push(ResponseBody::held(
             MockBody::new().stall(),
-            Flight::alone(lease),
+            Flight::first(lease, Ids::None),
             true,
             None,
         ));
@@ -240,7 +241,12 @@ fn learner_reads_what_passes_and_its_end() {
     let (session, _) = body(MockBody::new(), false);
     let lease = session.lease().expect("it is there");
     let inner = MockBody::new().data(one).data(two);
-    let mut body = ResponseBody::held(inner, Flight::alone(lease), false, Some(Box::new(learner)));
+    let mut body = ResponseBody::held(
+        inner,
+        Flight::first(lease, Ids::None),
+        false,
+        Some(Box::new(learner)),
+    );
     expect_data(poll(&mut body), &agreed[..20]);
     assert!(told.lock().expect("not poisoned").is_none());
     // Before the frame is handed on.

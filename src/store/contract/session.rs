@@ -32,6 +32,8 @@ pub async fn run_sessions<T: SessionStore>(mut make: impl FnMut() -> T) {
     within_limit("sessions live", live(make())).await;
     within_limit("sessions are owned", b01_foreign_is_unknown(make())).await;
     within_limit("names are unique", b11_names_are_unique(make())).await;
+    let test = b11_name_is_asked_for_again(make());
+    within_limit("names are asked for again", test).await;
     within_limit("sessions end once", end_once(make())).await;
     within_limit("sessions are listed", are_listed(make())).await;
     for polls in 0..8 {
@@ -200,6 +202,38 @@ async fn b11_names_are_unique<T: SessionStore>(store: T) {
     given.is_gone("it has ended").await;
 }
 
+async fn b11_name_is_asked_for_again<T: SessionStore>(store: T) {
+    let given = Given::new(&store, fresh_owner()).await;
+    let name = |key, upstream: &HeaderValue| SessionName::new(key, SECRET, upstream.clone());
+    for _ in 0..2 {
+        let again = store.establish(&given.lease, name(given.key, &given.upstream));
+        let again = again.await;
+        again.expect("who had no answer and asks again should be told that it is the name");
+        assert!(given.load().await.is_same(&given.lease));
+    }
+    for (key, upstream) in [
+        (fresh(7), given.upstream.clone()),
+        (given.key, fresh_upstream()),
+    ] {
+        let other = store.establish(&given.lease, name(key, &upstream)).await;
+        assert_kind(other, Conflict, "to take a second name");
+    }
+    given.load().await;
+    // What was another's stays another's, however often somebody asks.
+    let lease = store.open(given.owner, fresh_owner()).await.expect("room");
+    let key = fresh(7);
+    for _ in 0..2 {
+        let named = store.establish(&lease, name(key, &given.upstream)).await;
+        assert_kind(named, Conflict, "to take a name that is another's");
+    }
+    store.abandon(&lease).await.expect("it can be abandoned");
+    let ended = store.end(given.key, given.owner).await;
+    ended.expect("the owner should end it once, however often it was named");
+    let again = store.establish(&given.lease, name(given.key, &given.upstream));
+    assert!(again.await.is_err(), "what has ended has no name");
+    given.is_gone("it has ended").await;
+}
+
 async fn end_once<T: SessionStore>(store: T) {
     let given = Given::new(&store, fresh_owner()).await;
     let calls = Arc::<AtomicUsize>::default();
@@ -261,7 +295,7 @@ async fn are_listed<T: SessionStore>(store: T) {
         assert!(all.iter().all(|one| seen.contains(&one.key)));
         assert!(!seen.contains(&ended.key), "what has ended is not there");
     }
-    let expired = store.expire(7, 1000).await.expect("it should be told");
+    let expired = store.expire(7, 0, 1000).await.expect("it should be told");
     let expired = expired.into_sessions();
     let is_here = |one: &Given<T>| expired.iter().any(|gone| gone.is_same(&one.lease));
     assert!(!all.iter().any(is_here), "what is leased does not expire");
@@ -279,7 +313,7 @@ async fn a_dropped_future_leaves_nothing_locked<T: SessionStore>(store: T, polls
     let (key, version) = (given.key, ProtocolVersion::V2025_11_25);
     give_up(store.load(key, owner), polls).await;
     give_up(store.learn(key, owner, version), polls).await;
-    give_up(store.expire(7, 10), polls).await;
+    give_up(store.expire(7, 0, 10), polls).await;
     give_up(store.list(0, 10), polls).await;
     given.load().await;
     give_up(store.end(key, owner), polls).await;

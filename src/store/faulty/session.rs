@@ -55,10 +55,10 @@ impl<T: SessionStore> SessionStore for FaultyStore<T> {
             .apply(Operation::EndSession, move || inner.end(key, owner))
     }
 
-    fn expire(&self, realm: u64, limit: usize) -> Self::Expire {
+    fn expire(&self, realm: u64, after: u64, limit: usize) -> Self::Expire {
         let inner = self.inner.clone();
         self.faults.apply(Operation::ExpireSessions, move || {
-            inner.expire(realm, limit)
+            inner.expire(realm, after, limit)
         })
     }
 

@@ -171,8 +171,8 @@ impl SessionStore for MemorySessionStore {
         ready(self.shared.end(key, owner).map_err(Into::into))
     }
 
-    fn expire(&self, realm: u64, limit: usize) -> Self::Expire {
-        ready(Ok(self.shared.expire(realm, limit)))
+    fn expire(&self, realm: u64, after: u64, limit: usize) -> Self::Expire {
+        ready(Ok(self.shared.expire(realm, after, limit)))
     }
 
     fn list(&self, from: u64, limit: usize) -> Self::List {

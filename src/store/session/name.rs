@@ -52,6 +52,11 @@ impl SessionName {
         self.path.as_ref()
     }
 
+    /// Whether the two are one, wherever the server is asked.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.key == other.key && self.secret == other.secret && self.upstream == other.upstream
+    }
+
     pub(super) const fn secret(&self) -> &[u8; 16] {
         &self.secret
     }

@@ -56,10 +56,11 @@ const ENDED: u32 = 1 << 31;
 const ESTABLISHED: u32 = 1 << 30;
 const ENDING: u32 = 1 << 29;
 const SETTLED: u32 = 1 << 28;
+const OWED: u32 = 1 << 27;
 /// One of the versions, counted from 1 on; 0 is none.
 const VERSION: u32 = 0b111 << VERSION_AT;
-const VERSION_AT: u32 = 25;
-/// Each has a request or a response body, of which there are no 2²⁵.
+const VERSION_AT: u32 = 24;
+/// Each has a request or a response body, of which there are no 2²⁴.
 const LEASES: u32 = (1 << VERSION_AT) - 1;
 
 impl SessionRecord {
@@ -260,13 +261,32 @@ impl SessionRecord {
         self.inner.state.fetch_or(ENDING, AcqRel) & ENDING == 0
     }
 
+    /// Claims to be the one who tells the server that it has ended. If somebody asks the server to end
+    /// it just now, he is to tell it should nothing come of that.
+    pub(crate) fn owe_end(&self) -> bool {
+        let claim = |state| match state & ENDING {
+            0 => Some(state | ENDING),
+            _ => Some(state | OWED),
+        };
+        let before = self.inner.state.fetch_update(AcqRel, Acquire, claim);
+        before.is_ok_and(|before| before & ENDING == 0)
+    }
+
+    /// Nothing has come of asking the server. True if it has to be told by the caller.
+    #[must_use = "tells whether the server has to be told"]
+    pub(crate) fn release_end(&self) -> bool {
+        let release = |state| match state & OWED {
+            0 => Some(state & !ENDING),
+            // Who tells it keeps the claim.
+            _ => Some(state & !OWED),
+        };
+        let before = self.inner.state.fetch_update(AcqRel, Acquire, release);
+        before.is_ok_and(|before| before & OWED != 0)
+    }
+
     /// Claims to be the one who sees to what follows from its end. Nobody takes that back.
     pub(crate) fn settle_end(&self) -> bool {
         self.inner.state.fetch_or(SETTLED, AcqRel) & SETTLED == 0
-    }
-
-    pub(crate) fn release_end(&self) {
-        self.inner.state.fetch_and(!ENDING, AcqRel);
     }
 
     /// Whether the two are one.

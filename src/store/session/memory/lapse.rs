@@ -32,12 +32,14 @@ impl Default for Hand {
     }
 }
 
-/// What has expired and waits for somebody of its realm to ask for it: it was found by those of
-/// another, or by who needed the room.
+/// What has expired, until somebody of its realm has asked for it and had it: it may be found by those
+/// of another, or by who needed the room.
 #[derive(Default)]
 struct Found {
-    by_realm: HashMap<u64, VecDeque<SessionRecord>>,
+    by_realm: HashMap<u64, VecDeque<(u64, SessionRecord)>>,
     len: usize,
+    /// The number of the last one. Those of a realm are in order.
+    last: u64,
 }
 
 impl Found {
@@ -50,7 +52,9 @@ impl Found {
         let Some(realm) = session.key_ref().map(SessionKey::realm) else {
             return false;
         };
-        self.by_realm.entry(realm).or_default().push_back(session);
+        self.last += 1;
+        let found = self.by_realm.entry(realm).or_default();
+        found.push_back((self.last, session));
         self.len += 1;
         if self.len <= Self::MAX {
             return false;
@@ -61,20 +65,29 @@ impl Found {
         is_gone
     }
 
-    fn take(&mut self, realm: u64, limit: usize) -> Vec<SessionRecord> {
+    /// Forgets what a caller has had, and says how many are left.
+    fn forget(&mut self, realm: u64, up_to: u64) -> usize {
         let Some(found) = self.by_realm.get_mut(&realm) else {
-            return Vec::new();
+            return 0;
         };
-        let taken: Vec<_> = found.drain(..limit.min(found.len())).collect();
-        if found.is_empty() {
+        let had = found.partition_point(|(number, _)| *number <= up_to);
+        found.drain(..had);
+        self.len -= had;
+        let left = found.len();
+        if left == 0 {
             self.by_realm.remove(&realm);
         }
-        self.len -= taken.len();
-        taken
+        left
     }
 
-    fn has(&self, realm: u64) -> bool {
-        self.by_realm.contains_key(&realm)
+    /// The first of a realm, up to so many, the number of the last of them, and whether there are more.
+    fn first(&self, realm: u64, limit: usize) -> (Vec<SessionRecord>, Option<u64>, bool) {
+        let Some(found) = self.by_realm.get(&realm) else {
+            return (Vec::new(), None, false);
+        };
+        let count = limit.min(found.len());
+        let (numbers, sessions): (Vec<_>, Vec<_>) = found.range(..count).cloned().unzip();
+        (sessions, numbers.last().copied(), count < found.len())
     }
 }
 
@@ -102,18 +115,19 @@ impl Shared {
         self.hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn expire(&self, realm: u64, limit: usize) -> Expired {
+    pub(super) fn expire(&self, realm: u64, after: u64, limit: usize) -> Expired {
         let Some(every) = self.every() else {
-            return Expired::new(Vec::new(), Duration::MAX);
+            return Expired::new(Vec::new(), after, Duration::MAX);
         };
         let (mut ended, mut unclaimed) = (Vec::new(), 0);
-        let (sessions, again_in) = {
+        let expired = {
             let mut hand = self.hand();
-            let mut sessions = hand.found.take(realm, limit);
+            let left = hand.found.forget(realm, after);
+            let room = limit.saturating_sub(left);
             let wait = hand.starts_at.map_or(0, |at| at - now());
             let again_in = match u64::try_from(wait) {
                 Ok(wait @ 1..) => Duration::from_nanos(wait),
-                _ if self.walk(&mut hand, limit - sessions.len(), &mut ended) => {
+                _ if self.walk(&mut hand, room, &mut ended) => {
                     let nanos = i64::try_from(every.as_nanos()).unwrap_or(i64::MAX);
                     hand.starts_at = Some(now().saturating_add(nanos));
                     every
@@ -121,17 +135,14 @@ impl Shared {
                 _ => Duration::ZERO,
             };
             for session in &ended {
-                if session.key_ref().is_some_and(|key| key.realm() == realm) {
-                    sessions.push(session.clone());
-                } else {
-                    unclaimed += u64::from(hand.found.add(session.clone()));
-                }
+                unclaimed += u64::from(hand.found.add(session.clone()));
             }
-            let has_more = hand.found.has(realm);
-            (sessions, if has_more { Duration::ZERO } else { again_in })
+            let (sessions, last, has_more) = hand.found.first(realm, limit);
+            let again_in = if has_more { Duration::ZERO } else { again_in };
+            Expired::new(sessions, last.unwrap_or(after), again_in)
         };
         self.tell(&ended, unclaimed);
-        Expired::new(sessions, again_in)
+        expired
     }
 
     /// Ends what has expired, as far as a short look goes.

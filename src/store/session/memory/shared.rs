@@ -143,8 +143,18 @@ impl Shared {
         name: SessionName,
     ) -> Result<(), StoreErrorKind> {
         let key = *name.key();
-        if !session.set_name(name) || !self.upstreams.insert(session) {
+        let is_named = match session.name() {
+            Some(known) => known.is_same(&name),
+            None => session.set_name(name),
+        };
+        if !is_named {
             return Err(StoreErrorKind::Conflict);
+        }
+        if !self.upstreams.insert(session) {
+            // It may be itself that is called the same: whoever had no answer asks again.
+            let shard = self.shard_of(&key);
+            let is_there = shard.get(&key).is_some_and(|one| one.is_same(session));
+            return is_there.then_some(()).ok_or(StoreErrorKind::Conflict);
         }
         let result = {
             let mut shard = self.shard_of(&key);

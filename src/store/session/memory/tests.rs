@@ -36,12 +36,15 @@ fn give(store: &MemorySessionStore, nth: u32) -> SessionRecord {
 
 /// All that expire.
 fn expire(store: &MemorySessionStore) -> (Vec<SessionRecord>, Duration) {
-    let mut all = Vec::new();
+    let (mut all, mut last) = (Vec::new(), 0);
     loop {
-        let expired = store.shared.expire(1, 7);
+        let expired = store.shared.expire(1, last, 7);
         let again_in = expired.again_in();
+        last = expired.last();
         all.append(&mut expired.into_sessions());
         if !again_in.is_zero() {
+            // It has had them all.
+            drop(store.shared.expire(1, last, 0));
             return (all, again_in);
         }
     }
@@ -73,6 +76,39 @@ async fn sessions_expire_that_nobody_has_used() {
     assert_eq!(expire(&store).0.len(), 2);
     assert_eq!(store.stats().sessions, 0);
     assert_eq!(expire(&store).0.len(), 0);
+}
+
+/// Nobody has told the store, and nobody will.
+#[tokio::test(start_paused = true)]
+async fn se5_session_that_has_ended_and_is_still_there_expires_as_any_other() {
+    let idle = Duration::from_secs(80);
+    let store = MemorySessionStore::new().with_idle_timeout(Some(idle));
+    let ended = give(&store, 1);
+    ended.end();
+    tokio::time::advance(idle).await;
+    let (expired, _) = expire(&store);
+    assert!(expired.len() == 1 && expired[0].is_same(&ended));
+    assert_eq!(store.stats().sessions, 0);
+}
+
+/// Two layers of one realm, each of which says what it has had, and neither what the other one had.
+#[tokio::test(start_paused = true)]
+async fn callers_of_one_realm_do_not_keep_each_other_from_going_on() {
+    let idle = Duration::from_secs(80);
+    let store = MemorySessionStore::new().with_idle_timeout(Some(idle));
+    for nth in 0..20 {
+        give(&store, nth);
+    }
+    tokio::time::advance(idle).await;
+    let (mut had, mut last) = ([0, 0], [0, 0]);
+    for turn in 0..20 {
+        let which = turn % 2;
+        let expired = store.shared.expire(1, last[which], 7);
+        last[which] = expired.last();
+        had[which] += expired.into_sessions().len();
+    }
+    assert_eq!(had, [20, 20], "what one has not said that it has had");
+    assert_eq!(store.stats().sessions, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,7 +210,14 @@ fn d10_d24_threads_load_end_and_expire_the_same_sessions() {
 fn expire_all(store: &MemorySessionStore) {
     store.shared.hand.lock().expect("not poisoned").look_again();
     store.shared.make_room();
-    while !(store.shared.expire(1, usize::MAX).into_sessions()).is_empty() {}
+    let mut last = 0;
+    loop {
+        let expired = store.shared.expire(1, last, usize::MAX);
+        last = expired.last();
+        if expired.into_sessions().is_empty() {
+            return;
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,7 +232,7 @@ async fn sessions_of_a_layer_that_is_gone_expire_and_do_not_pile_up() {
     }
     tokio::time::advance(idle).await;
     // Another realm asks; that of the sessions is gone.
-    while (store.shared.expire(2, 1_000).again_in()).is_zero() {}
+    while (store.shared.expire(2, 0, 1_000).again_in()).is_zero() {}
     let stats = store.stats();
     assert_eq!(stats.sessions, 0);
     assert_eq!(stats.expired_total, u64::from(COUNT));

@@ -38,9 +38,16 @@ fn nobody_waits_for_an_end_that_was() {
 fn end_is_seen_to_by_one_and_a_delete_by_one_at_a_time() {
     let record = established();
     assert!(record.claim_end() && !record.claim_end());
-    record.release_end();
+    assert!(!record.release_end());
     assert!(record.claim_end());
     record.end();
+    assert!(!record.owe_end(), "one asks already");
+    assert!(record.release_end(), "and has to tell");
+    for _ in 0..2 {
+        assert!(!record.claim_end() && !record.owe_end());
+    }
+    let record = established();
+    assert!(record.owe_end() && !record.claim_end());
     assert!(record.settle_end() && !record.settle_end());
 }
 

@@ -5,6 +5,7 @@ use http::{
 
 use super::{
     Session,
+    ending::Ending,
     flight::{Flight, Ids},
     id,
     id::SessionId,
@@ -21,7 +22,7 @@ use crate::{
 };
 
 /// What a request wants of sessions.
-pub(super) enum Ask {
+pub(super) enum Lookup {
     /// One is to be opened.
     Open { owner: Owner },
     /// It is in one.
@@ -33,14 +34,15 @@ pub(super) struct Joined {
     pub(super) flight: Flight,
     /// The id as the client sent it.
     pub(super) outer: HeaderValue,
-    pub(super) method: Method,
+    /// Of a DELETE.
+    pub(super) ending: Option<Ending>,
 }
 
 /// What a request wants, before its session is looked up; `None` if it has nothing to do with any.
 pub(super) fn judge<B, T>(
     request: &mut Request<B>,
     shared: &Shared<T>,
-) -> Result<Option<Ask>, Reason> {
+) -> Result<Option<Lookup>, Reason> {
     let extensions = request.extensions();
     let message = extensions.get::<Message>();
     let era = Era::of(extensions).unwrap_or_else(|| {
@@ -82,11 +84,11 @@ pub(super) fn judge<B, T>(
                 SessionId::parse(name.as_bytes())
             };
             match id {
-                Some(id) => Ok(Some(Ask::Join { id, owner })),
+                Some(id) => Ok(Some(Lookup::Join { id, owner })),
                 None => Err(unknown(shared)),
             }
         }
-        None if opens => Ok(Some(Ask::Open { owner })),
+        None if opens => Ok(Some(Lookup::Open { owner })),
         None if era.has_sessions() && shared.gives_sessions() => Err(Reason::Missing),
         None => Ok(None),
     }
@@ -142,7 +144,7 @@ pub(super) fn join<B, T>(
     }
     // The claim goes with it if the request is refused after all.
     let flight = Flight::start(lease, ids).map_err(|_| Reason::Repeated)?;
-    let method = request.method().clone();
+    let is_delete = request.method() == Method::DELETE;
     let (Some(upstream), Some(mut name)) = (flight.upstream(), name(request.headers_mut())) else {
         return Err(unknown(shared));
     };
@@ -152,8 +154,12 @@ pub(super) fn join<B, T>(
         name.insert(upstream.clone())
     };
     // One asks the server, and another one finds the session about to end (D09).
-    if method == Method::DELETE && !flight.claim_end() {
-        return Err(unknown(shared));
+    let mut ending = None;
+    if is_delete {
+        ending = Ending::claim(&flight, &shared.backlog);
+        if ending.is_none() {
+            return Err(unknown(shared));
+        }
     }
     // A slow store may have found it before it ended.
     if flight.is_ended() {
@@ -164,7 +170,7 @@ pub(super) fn join<B, T>(
     Ok(Joined {
         flight,
         outer,
-        method,
+        ending,
     })
 }
 
