@@ -4,10 +4,10 @@ use shadowcat::replay::StreamState;
 use shadowcat::store::End;
 
 use super::client::Mode;
-use super::op::{Caps, Kind};
+use super::op::Kind;
 use super::oracle::Course;
 use super::truth::{self, Truth};
-use super::world::{BEAT, DETACHED, MAX_TOTAL, World};
+use super::world::{BEAT, DETACHED, World};
 
 impl World {
     pub(crate) fn check_quiet(&self, at: usize) {
@@ -66,9 +66,9 @@ impl World {
         let connected = connected + usize::from(self.pulse.is_some());
         assert!(stats.attached <= connected, "RPL-8: attached to nobody");
         assert!(stats.detached <= self.setup.max_detached, "RPL-8");
-        if let Caps::Tight { .. } = self.setup.caps {
+        if let Some(max_held) = self.max_held {
             let held = self.book.store.memory.stats().bytes;
-            assert!(held <= MAX_TOTAL + 1024, "RPL-8: {held} bytes");
+            assert!(held <= max_held, "RPL-8: {held} bytes");
         }
         let listed = self.handle.streams();
         for (at, stream) in self.streams.iter_mut().enumerate() {

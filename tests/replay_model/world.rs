@@ -22,12 +22,14 @@ pub(crate) const BEAT: Duration = Duration::from_millis(2_500);
 pub(crate) const STALL: Duration = Duration::from_secs(30);
 pub(crate) const DETACHED: Duration = Duration::from_secs(40);
 pub(crate) const RETAIN: Duration = Duration::from_secs(60);
-pub(crate) const MAX_TOTAL: usize = 48 * 1024;
+const MAX_TOTAL: usize = 48 * 1024;
 /// So many streams of one principal go on at the same time.
 const MAX_STREAMS: usize = 6;
 
 pub(crate) struct World {
     pub(crate) setup: Setup,
+    /// How many bytes all streams may take.
+    pub(crate) max_held: Option<usize>,
     pub(crate) layer: ReplayLayer<Slow>,
     pub(crate) handle: ReplayHandle,
     pub(crate) server: Server,
@@ -70,6 +72,11 @@ impl World {
                 600_000,
             ),
         };
+        // Nobody's streams, as the pulse is one, have a cap together with others only.
+        let max_held = match setup.caps {
+            Caps::Tight { .. } if is_shared => Some(MAX_TOTAL),
+            _ => None,
+        };
         let store = Slow::new(memory, setup.slow, setup.is_late);
         let layer = ReplayLayer::new(store.clone())
             .with_keep_alive(Some(Duration::from_secs(10)))
@@ -78,6 +85,7 @@ impl World {
             .with_max_detached(setup.max_detached);
         Self {
             setup,
+            max_held,
             handle: layer.handle(),
             layer,
             server: Server::new(),
