@@ -68,7 +68,9 @@ impl SessionId {
 
 /// Whether a text may be a session id at all: 1 to `max` visible characters (SES-2).
 pub(super) fn is_legal(text: &[u8], max: usize) -> bool {
-    (1..=max).contains(&text.len()) && text.iter().all(u8::is_ascii_graphic)
+    // Without an early exit, which is what lets it become vector instructions.
+    let is_visible = |all, byte: &u8| all & byte.is_ascii_graphic();
+    (1..=max).contains(&text.len()) && text.iter().fold(true, is_visible)
 }
 
 pub(super) fn random() -> Option<[u8; 32]> {
