@@ -55,7 +55,9 @@ pub(crate) async fn guarded(listener: TcpListener, upstream: Uri) -> Result<()> 
         stack::Window::DEFAULT,
         OPTIONS.keep_alive,
     )?;
-    let routes = stack::Routes::new(mcp).with_metadata(Some(metadata));
+    let routes = stack::Routes::new(mcp)
+        .with_metadata(Some(metadata))
+        .with_preflights(true);
     Ok(serve::serve(listener, routes, OPTIONS, future::pending()).await?)
 }
 

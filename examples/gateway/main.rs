@@ -119,6 +119,7 @@ async fn run(args: &Args) -> Result<()> {
             metadata,
         }) => {
             let window = args.window();
+            let is_read_by_pages = cors.is_some();
             let (mcp, streams) = stack::guarded(
                 &upstream,
                 cors,
@@ -138,7 +139,9 @@ async fn run(args: &Args) -> Result<()> {
                     }
                 });
             }
-            let routes = stack::Routes::new(mcp).with_metadata(metadata);
+            let routes = stack::Routes::new(mcp)
+                .with_metadata(metadata)
+                .with_preflights(!is_read_by_pages);
             serve::serve(listener, routes, options, stop_with(streams)).await?;
         }
     }

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Uri,
-    header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE},
+    header::{ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE},
 };
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -37,7 +37,7 @@ pub(crate) type Mcp = Readable<CheckOrigin<ReadMessage<BindSession<Resumable, Se
 
 /// The same for those who are known.
 pub(crate) type Guarded<A> =
-    Cors<CheckOrigin<Auth<ReadMessage<CheckScopes<BindSession<Resumable, Sessions>>>, A>>>;
+    Readable<CheckOrigin<Auth<ReadMessage<CheckScopes<BindSession<Resumable, Sessions>>>, A>>>;
 
 /// What the pages of listed origins may read, if any are listed.
 type Readable<S> = Either<Cors<S>, S>;
@@ -85,11 +85,10 @@ impl Window {
 ///
 /// Each as browsers write it: in lower case, and without a port that goes without saying.
 pub(crate) fn cors(origins: Vec<HeaderValue>) -> Option<CorsLayer> {
-    (!origins.is_empty()).then(|| readable_by(origins))
-}
-
-fn readable_by(origins: Vec<HeaderValue>) -> CorsLayer {
-    CorsLayer::new()
+    if origins.is_empty() {
+        return None;
+    }
+    let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         // Whatever the page asks for: no list has all of `Mcp-Param-*`, and the layers inside judge
@@ -98,7 +97,8 @@ fn readable_by(origins: Vec<HeaderValue>) -> CorsLayer {
         // Without it a page cannot read its own session id, and every later request fails.
         .expose_headers([MCP_SESSION_ID, WWW_AUTHENTICATE])
         // The gateway is on the reader's own machine, and the page is not.
-        .allow_private_network(true)
+        .allow_private_network(true);
+    Some(cors)
 }
 
 /// The stack in front of `upstream`, and what ends its streams.
@@ -137,9 +137,7 @@ pub(crate) fn guarded<A>(
 ) -> Result<(Guarded<A>, ReplayHandle), UpstreamUrlError> {
     let (resumable, streams) = resumable(upstream, window, keep_alive)?;
     let mcp = ServiceBuilder::new()
-        // No preflight carries a token, so none gets as far as auth: also where no page may read what it
-        // is answered, and is not told that it may.
-        .layer(cors.unwrap_or_else(|| readable_by(Vec::new())))
+        .layer(option_layer(cors))
         .layer(origin)
         // Before anything is read, so that those who are not let in cost little. What the upstream
         // thinks of us is none of the client's business.
@@ -173,6 +171,7 @@ fn resumable(
 pub(crate) struct Routes<S> {
     mcp: S,
     metadata: Option<MetadataService>,
+    answers_preflights: bool,
 }
 
 impl<S> Routes<S> {
@@ -180,6 +179,16 @@ impl<S> Routes<S> {
         Self {
             mcp,
             metadata: None,
+            answers_preflights: false,
+        }
+    }
+
+    /// Answers preflights here, without a word about origins, so that no page may go on: none carries a
+    /// token, and auth would ask it for one. For a guarded service that no page may read.
+    pub(crate) fn with_preflights(self, answers_preflights: bool) -> Self {
+        Self {
+            answers_preflights,
+            ..self
         }
     }
 
@@ -209,6 +218,12 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (status, allow) = match (request.uri().path(), request.method()) {
+            ("/mcp", &Method::OPTIONS)
+                if self.answers_preflights
+                    && (request.headers()).contains_key(ACCESS_CONTROL_REQUEST_METHOD) =>
+            {
+                (StatusCode::OK, None)
+            }
             // GET and DELETE are MCP's too; HEAD and OPTIONS do no harm. What else there is, no
             // MCP client sends.
             (
