@@ -142,7 +142,7 @@ fn rounds<const N: usize>(
 /// So often are all processes started anew: where one happens to lie in memory makes it some percent
 /// slower or faster than another of its kind, for as long as it lives.
 const JSON_STARTS: usize = 3;
-const PACED_STARTS: usize = 5;
+const PACED_STARTS: usize = 9;
 
 /// `count` [`rounds`] each time with new processes; `kinds` are compared.
 fn starts<const N: usize>(

@@ -368,6 +368,7 @@ where
     T: EventStore,
 {
     fn poll_produce(mut self: Pin<&mut Self>, sink: Sink, cx: &mut Context<'_>) -> Poll<Step> {
+        self.record.prepare();
         let mut work = self.as_mut().project().record.take_work();
         let polled = self.as_mut().poll_step(sink, &mut work, cx);
         self.project().record.keep_work(work);

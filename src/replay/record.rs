@@ -123,6 +123,14 @@ impl<T: EventStore> Recorder<T> {
         }
     }
 
+    /// Tells the store that an event may be about to come.
+    #[inline]
+    pub(super) fn prepare(&self) {
+        if let Some(writer) = &self.writer {
+            writer.prepare();
+        }
+    }
+
     /// The number of the last event that is in the log.
     pub(super) const fn recorded(&self) -> u64 {
         match self.log {

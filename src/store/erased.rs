@@ -149,6 +149,15 @@ impl EventWriter for ErasedWriter {
         }
     }
 
+    #[inline]
+    fn prepare(&self) {
+        match &self.kind {
+            #[cfg(feature = "replay")]
+            WriterKind::Memory(memory) => EventWriter::prepare(memory),
+            WriterKind::Other(writer) => WriterObject::prepare(&**writer),
+        }
+    }
+
     fn close(&mut self, end: End) -> Self::Close {
         match &mut self.kind {
             #[cfg(feature = "replay")]

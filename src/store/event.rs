@@ -84,6 +84,10 @@ pub trait EventWriter: fmt::Debug + Send + 'static {
     /// `Conflict` if an event is left out, or the stream is closed; `NotFound` if it was purged.
     fn append(&mut self, sequence: u64, event: &[u8]) -> Self::Append;
 
+    /// Says that an event may be about to come, before it is known whether one does. By default nothing
+    /// happens; a store in memory has its log brought into the processor's cache meanwhile.
+    fn prepare(&self) {}
+
     /// Says that no event follows, and why. Only the first end counts.
     ///
     /// # Errors

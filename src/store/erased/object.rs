@@ -48,12 +48,17 @@ impl<T: EventStore> StoreObject for T {
 /// [`EventWriter`] without associated types.
 pub(super) trait WriterObject: fmt::Debug + Send {
     fn append(&mut self, sequence: u64, event: &[u8]) -> ErasedFuture<()>;
+    fn prepare(&self);
     fn close(&mut self, end: End) -> ErasedFuture<()>;
 }
 
 impl<W: EventWriter> WriterObject for W {
     fn append(&mut self, sequence: u64, event: &[u8]) -> ErasedFuture<()> {
         ErasedFuture::new(EventWriter::append(self, sequence, event), same)
+    }
+
+    fn prepare(&self) {
+        EventWriter::prepare(self);
     }
 
     fn close(&mut self, end: End) -> ErasedFuture<()> {

@@ -1,9 +1,10 @@
 use std::{
     fmt,
+    hint::black_box,
     ops::Deref,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU64},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -100,6 +101,13 @@ impl Log {
                 is_gone: false,
             }),
         }
+    }
+
+    /// Begins to bring it into the processor's cache: nobody waits for what is read here, so that
+    /// whatever else has to be fetched is fetched at the same time.
+    #[inline]
+    pub(super) fn touch(&self) {
+        black_box(self.is_touched.load(Relaxed));
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

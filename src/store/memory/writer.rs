@@ -35,6 +35,11 @@ impl EventWriter for MemoryWriter {
         )
     }
 
+    #[inline]
+    fn prepare(&self) {
+        self.log.touch();
+    }
+
     fn close(&mut self, end: End) -> Self::Close {
         ready(self.store.close(&self.log, end).map_err(StoreError::from))
     }
