@@ -105,19 +105,19 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn without_a_runtime_there_is_no_deadline_until_there_is_one() {
+    #[tokio::test(start_paused = true)]
+    async fn without_a_runtime_there_is_no_deadline_until_there_is_one() {
         let mut deadline = Box::pin(Deadline::new());
-        let mut polling = task::spawn(std::future::poll_fn(|cx| {
+        let mut polling = task::spawn(std::future::poll_fn(move |cx| {
             deadline.as_mut().poll(Duration::from_secs(1), cx)
         }));
-        assert_pending!(polling.poll());
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        let runtime = builder.enable_time().start_paused(true).build();
-        runtime.expect("a runtime").block_on(async {
+        let elsewhere = std::thread::spawn(move || {
             assert_pending!(polling.poll());
-            tokio::time::advance(Duration::from_secs(1)).await;
-            assert_ready!(polling.poll());
+            polling
         });
+        let mut polling = elsewhere.join().expect("no panic");
+        assert_pending!(polling.poll());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_ready!(polling.poll());
     }
 }
