@@ -13,13 +13,16 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use http::Request;
+use issuer::{Answer, KeyServer};
 use serde_json::{Value, json};
-use shadowcat::auth::jwt::{Issuer, JwtAuthorizer, Keys};
+use shadowcat::auth::jwt::{Issuer, JwksUrl, JwtAuthorizer, Keys};
 use shadowcat::auth::{Authorize, Credentials, Decision, Principal, Rejection, RejectionKind};
 use signer::Signer;
 
 pub(crate) const ISSUER: &str = "https://login.example.com";
 pub(crate) const AUDIENCE: &str = "https://mcp.example.com/mcp";
+
+pub(crate) const UNKNOWN_KEY: &str = "the token is signed with a key that is not known";
 
 pub(crate) type Decided = Result<Principal, Rejection>;
 
@@ -70,6 +73,18 @@ pub(crate) fn issuer(keys: impl Into<Keys>) -> Issuer {
 
 pub(crate) fn authorizer(keys: impl Into<Keys>) -> JwtAuthorizer {
     JwtAuthorizer::new([issuer(keys)]).expect("a valid authorizer")
+}
+
+/// The keys of that server.
+pub(crate) fn at(server: &KeyServer) -> JwksUrl {
+    JwksUrl::loopback(&server.url()).expect("a URL of this machine")
+}
+
+/// A server with that document, and an authorizer that goes by it.
+pub(crate) async fn serving(document: String) -> (KeyServer, JwtAuthorizer) {
+    let server = KeyServer::start(Answer::Document(document)).await;
+    let authorizer = authorizer(at(&server));
+    (server, authorizer)
 }
 
 /// The decision, which has to be there at once. Inside of a runtime, that is sure only while the clock is
