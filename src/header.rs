@@ -1,4 +1,4 @@
-//! Names of the header fields that MCP and server-sent events add to HTTP.
+//! Names of the header fields that MCP, server-sent events and proxies add to HTTP.
 //!
 //! Field names are case-insensitive on the wire; the constants are in the lower case that
 //! [`http`] keeps.
@@ -32,6 +32,15 @@ pub const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
 /// Mirrors the tool, prompt, resource or task that a body names (2026-07-28, HDR-1).
 pub const MCP_NAME: HeaderName = HeaderName::from_static("mcp-name");
 
+/// What is left of a quota (draft-ietf-httpapi-ratelimit-headers-11).
+pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// What a quota is (draft-ietf-httpapi-ratelimit-headers-11).
+pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// For whom a proxy asks, as nearly all proxies write it; `Forwarded` (RFC 7239) says the same.
+pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
 /// `no` asks buffering proxies in front of us to pass each event on at once (SSE-13).
 pub const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -39,6 +48,7 @@ pub const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffe
 #[cfg(any(
     feature = "auth",
     feature = "proxy",
+    feature = "rate-limit",
     feature = "replay",
     feature = "session"
 ))]

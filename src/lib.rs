@@ -6,15 +6,16 @@
 //! and `ReverseProxy` are an MCP gateway, in front of a server you need not control.
 //!
 //! ```text
-//!  request ▼                                  response body ▲
+//!  request ▼                                    response body ▲
 //!  tower-http Trace, Cors
-//!  origin::OriginLayer      Host and Origin allow-lists                400 403
-//!  auth::AuthLayer          verifies a token → Principal               400 401 403 502 503
-//!  message::MessageLayer    reads the POST body once → Message, Era    400 405 408 413 415
-//!  auth::ScopeLayer         scopes per method, tool, resource          400 403
-//!  session::SessionLayer    owner check, id mapping → Session          400 404
-//!  replay::ReplayLayer      event ids, event log, Last-Event-ID        400
-//!  proxy::ReverseProxy      or any service of yours                    502 504
+//!  origin::OriginLayer         Host and Origin allow-lists               400 403
+//!  auth::AuthLayer             verifies a token → Principal              400 401 403 502 503
+//!  message::MessageLayer       reads the POST body once → Message, Era   400 405 408 413 415
+//!  auth::ScopeLayer            scopes per method, tool, resource         400 403
+//!  session::SessionLayer       owner check, id mapping → Session         400 404
+//!  rate_limit::RateLimitLayer  by principal, method, tool; open streams  429 403
+//!  replay::ReplayLayer         event ids, event log, Last-Event-ID       400
+//!  proxy::ReverseProxy         or any service of yours                   502 504
 //! ```
 //!
 //! Nothing here blocks a runtime thread, buffers a stream, or grows without bound. Facts about a
@@ -64,6 +65,7 @@
 //! | [`auth::jwt`] | [`JwtAuthorizer`](auth::jwt::JwtAuthorizer): signed tokens, and the keys they are signed with | `jwt` | no |
 //! | [`message`] | [`MessageLayer`](message::MessageLayer): reads and judges each message; [`classify`](message::classify) | `message` | yes |
 //! | [`origin`] | [`OriginLayer`](origin::OriginLayer): who may use a server from a browser | `origin` | yes |
+//! | [`rate_limit`] | [`RateLimitLayer`](rate_limit::RateLimitLayer): how much everybody may do, and keep open | `rate-limit` | yes |
 //! | [`replay`] | [`ReplayLayer`](replay::ReplayLayer): streams that can be resumed | `replay` | yes |
 //! | [`session`] | [`SessionLayer`](session::SessionLayer): whose a session is | `session` | yes |
 //! | [`proxy`] | [`ReverseProxy`](proxy::ReverseProxy) | `proxy` | no |
@@ -93,14 +95,18 @@ pub mod message;
 #[cfg(feature = "origin")]
 pub mod origin;
 pub mod outcome;
+#[cfg(any(feature = "auth", feature = "rate-limit"))]
+mod pattern;
 pub mod peer;
 pub mod protocol;
 #[cfg(feature = "proxy")]
 pub mod proxy;
+#[cfg(feature = "rate-limit")]
+pub mod rate_limit;
 pub mod refusal;
 #[cfg(feature = "replay")]
 pub mod replay;
-#[cfg(feature = "session")]
+#[cfg(any(feature = "rate-limit", feature = "session"))]
 mod seldom;
 #[cfg(feature = "session")]
 pub mod session;

@@ -93,19 +93,24 @@ impl Refusal {
     /// The response to whoever sent what is refused.
     #[must_use]
     pub fn into_response<B>(self, recipient: &Recipient) -> Response<ResponseBody<B>> {
+        self.into_bytes(recipient).map(ResponseBody::fixed)
+    }
+
+    /// The same, for who still looks at it.
+    pub(crate) fn into_bytes(self, recipient: &Recipient) -> Response<Bytes> {
         let Self {
             status,
             headers,
             error,
         } = self;
-        let mut response = Response::new(ResponseBody::fixed(Bytes::new()));
+        let mut response = Response::new(Bytes::new());
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response
             .extensions_mut()
             .insert(Refused { code: error.code() });
         if let Some(body) = recipient.answer(&error) {
-            *response.body_mut() = ResponseBody::fixed(body);
+            *response.body_mut() = body;
             let headers = response.headers_mut();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             // What a client sent can stand in the body: it must not be sniffed as HTML (B49).

@@ -224,8 +224,7 @@ fn grace_period_ends_what_does_not_end_itself() {
 #[test]
 fn flags_of_layers_to_come_and_senseless_values_are_refused_by_name() {
     for (flags, needle) in [
-        (&["--rate", "5/s"][..], "--rate is not there yet"),
-        (&["--rules", "r.json"], "--rules is not there yet"),
+        (&["--rules", "r.json"][..], "--rules is not there yet"),
         (
             &["--allow-origin", "a.example"],
             "--allow-origin a.example: an origin",

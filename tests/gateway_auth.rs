@@ -132,7 +132,7 @@ fn org_6_page_of_a_listed_origin_gets_its_preflight_and_reads_its_401() {
     assert!(refused.contains(allowed), "{refused}");
     assert_eq!(challenge(&refused), "Bearer");
     assert!(
-        refused.contains("access-control-expose-headers: mcp-session-id,www-authenticate\r\n"),
+        refused.contains("access-control-expose-headers: mcp-session-id,www-authenticate,retry-after,ratelimit,ratelimit-policy\r\n"),
         "{refused}"
     );
 

@@ -55,7 +55,7 @@ fn org_6_a_page_of_a_listed_origin_may_call_and_read() {
         assert!(answer.starts_with("http/1.1 502 "), "{answer}");
         for field in [
             allowed.as_str(),
-            "access-control-expose-headers: mcp-session-id,www-authenticate",
+            "access-control-expose-headers: mcp-session-id,www-authenticate,retry-after,ratelimit,ratelimit-policy",
         ] {
             assert!(has(&answer, field), "no {field} in {answer}");
         }

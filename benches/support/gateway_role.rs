@@ -32,8 +32,7 @@ pub(crate) async fn whole(listener: TcpListener, upstream: Uri) -> Result<()> {
         &upstream,
         None,
         OriginLayer::loopback(),
-        stack::Window::DEFAULT,
-        OPTIONS.keep_alive,
+        stack::Options::DEFAULT,
     )?;
     let routes = stack::Routes::new(mcp);
     Ok(serve::serve(listener, routes, OPTIONS, future::pending()).await?)
@@ -52,8 +51,7 @@ pub(crate) async fn guarded(listener: TcpListener, upstream: Uri) -> Result<()> 
         OriginLayer::loopback(),
         AuthLayer::new(tokens).with_metadata(&metadata),
         ScopeLayer::new().add_method("tools/call", Scopes::new(["call"])?),
-        stack::Window::DEFAULT,
-        OPTIONS.keep_alive,
+        stack::Options::DEFAULT,
     )?;
     let routes = stack::Routes::new(mcp)
         .with_metadata(Some(metadata))

@@ -5,13 +5,13 @@
 
 use std::{
     net::SocketAddr,
-    num::{NonZeroUsize, ParseIntError},
+    num::{NonZeroU16, NonZeroUsize, ParseIntError},
     time::Duration,
 };
 
 use clap::Parser;
 use http::{HeaderValue, Uri};
-use shadowcat::origin::OriginLayer;
+use shadowcat::{origin::OriginLayer, rate_limit::Quota};
 use tower_http::cors::CorsLayer;
 
 use super::{auth, stack};
@@ -49,16 +49,29 @@ pub(crate) struct Args {
     durability: String,
 
     /// Events kept per stream, for clients that come back
-    #[arg(long, value_name = "N", default_value_t = stack::Window::DEFAULT.events)]
+    #[arg(long, value_name = "N", default_value_t = stack::Options::DEFAULT.window.events)]
     retain_events: NonZeroUsize,
 
     /// Bytes kept per stream; one event is always kept
-    #[arg(long, value_name = "N", default_value_t = stack::Window::DEFAULT.bytes, value_parser = bytes)]
+    #[arg(long, value_name = "N", default_value_t = stack::Options::DEFAULT.window.bytes, value_parser = bytes)]
     retain_bytes: usize,
 
     /// How long a stream goes on without its client, and is kept after its end
     #[arg(long, value_name = "SECS", default_value = "300", value_parser = retention)]
     retain_for: Duration,
+
+    /// Requests of one client: its principal's, or else those of its address; a client that comes back
+    /// for a stream has 10 a second more [default: no limit]
+    #[arg(long, value_name = "N/s|N/m", value_parser = rate)]
+    rate: Option<Quota>,
+
+    /// Requests at once [default: the N of --rate]
+    #[arg(long, value_name = "N", requires = "rate")]
+    burst: Option<u32>,
+
+    /// Streams that one client may have open, and calls under way [default: no limit]
+    #[arg(long, value_name = "N")]
+    max_streams: Option<NonZeroU16>,
 
     /// Silence after which a stream's client is sent a comment, and TCP probes a connection; 1 to
     /// 32767
@@ -85,25 +98,34 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 struct Later {
     #[arg(long, hide = true)]
-    rate: Option<String>,
-    #[arg(long, hide = true)]
-    burst: Option<String>,
-    #[arg(long, hide = true)]
-    max_streams: Option<String>,
-    #[arg(long, hide = true)]
     rules: Option<String>,
     #[arg(long, hide = true)]
     admin_token: Option<String>,
 }
 
 impl Args {
-    /// What is kept of each stream.
-    pub(crate) const fn window(&self) -> stack::Window {
-        stack::Window {
-            events: self.retain_events,
-            bytes: self.retain_bytes,
-            time: self.retain_for,
+    /// How requests are treated.
+    pub(crate) fn stack(&self) -> Result<stack::Options, String> {
+        let mut share = stack::Share {
+            max_streams: self.max_streams,
+            ..stack::Share::ALL
+        };
+        if let Some(rate) = self.rate {
+            share.quota = rate;
         }
+        if let Some(burst) = self.burst {
+            let quota = share.quota.with_burst(burst);
+            share.quota = quota.map_err(|error| format!("--burst {burst}: {error}"))?;
+        }
+        Ok(stack::Options {
+            window: stack::Window {
+                events: self.retain_events,
+                bytes: self.retain_bytes,
+                time: self.retain_for,
+            },
+            share,
+            keep_alive: self.keep_alive,
+        })
     }
 
     /// Who is let in, if the gateway listens on `address`.
@@ -144,17 +166,8 @@ impl Args {
 
     /// What this gateway cannot do yet, or must not do.
     pub(crate) fn check(&self) -> Result<(), String> {
-        let Later {
-            rate,
-            burst,
-            max_streams,
-            rules,
-            admin_token,
-        } = &self.later;
+        let Later { rules, admin_token } = &self.later;
         let later = [
-            ("--rate", rate.is_some(), "rate limit"),
-            ("--burst", burst.is_some(), "rate limit"),
-            ("--max-streams", max_streams.is_some(), "rate limit"),
             ("--rules", rules.is_some(), "interceptor"),
             ("--admin-token", admin_token.is_some(), "admin"),
             ("--admin", self.admin != "off", "admin"),
@@ -170,6 +183,7 @@ impl Args {
             return Err("several --upstream are not there yet: balancing comes later".to_owned());
         }
         // Said before an address is taken.
+        self.stack()?;
         self.auth.guard(self.listen)?;
         self.origin(self.listen).and_then(|_| self.cors()).map(drop)
     }
@@ -177,6 +191,18 @@ impl Args {
 
 /// The most that one stream may keep: an event's place in its log has 32 bits.
 const MAX_RETAIN_BYTES: u64 = u32::MAX as u64;
+
+fn rate(text: &str) -> Result<Quota, String> {
+    const EXPECTED: &str = "expected a number and /s or /m, such as 20/s";
+    let (units, period) = text.split_once('/').ok_or(EXPECTED)?;
+    let units = units.parse().map_err(|_| EXPECTED)?;
+    let quota = match period {
+        "s" => Quota::per_second(units),
+        "m" => Quota::per_minute(units),
+        _ => return Err(EXPECTED.to_owned()),
+    };
+    quota.map_err(|error| error.to_string())
+}
 
 /// Zero would keep one event all the same.
 fn bytes(text: &str) -> Result<usize, String> {

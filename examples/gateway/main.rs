@@ -82,6 +82,7 @@ async fn run(args: &Args) -> Result<()> {
     let guard = args.auth.guard(addr)?;
     let is_guarded = guard.is_some();
     let unusable = |error| format!("--upstream {upstream}: {error}");
+    let stack = args.stack()?;
     let options = serve::Options {
         keep_alive: args.keep_alive,
         grace: args.shutdown_grace,
@@ -105,9 +106,7 @@ async fn run(args: &Args) -> Result<()> {
     };
     match guard {
         None => {
-            let (mcp, streams) =
-                stack::mcp(&upstream, cors, origin, args.window(), args.keep_alive)
-                    .map_err(unusable)?;
+            let (mcp, streams) = stack::mcp(&upstream, cors, origin, stack).map_err(unusable)?;
             begin();
             let routes = stack::Routes::new(mcp);
             serve::serve(listener, routes, options, stop_with(streams)).await?;
@@ -118,18 +117,9 @@ async fn run(args: &Args) -> Result<()> {
             scopes,
             metadata,
         }) => {
-            let window = args.window();
             let is_read_by_pages = cors.is_some();
-            let (mcp, streams) = stack::guarded(
-                &upstream,
-                cors,
-                origin,
-                auth,
-                scopes,
-                window,
-                args.keep_alive,
-            )
-            .map_err(unusable)?;
+            let (mcp, streams) =
+                stack::guarded(&upstream, cors, origin, auth, scopes, stack).map_err(unusable)?;
             begin();
             if let Some(signed) = signed {
                 // Meanwhile it can be called: the first token would wait for them too.

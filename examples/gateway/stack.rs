@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    num::NonZeroUsize,
+    num::{NonZeroU16, NonZeroUsize},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -11,23 +11,28 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Uri,
-    header::{ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE},
+    header::{
+        ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+    },
 };
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use shadowcat::{
     auth::{Auth, AuthLayer, CheckScopes, MetadataService, ScopeLayer},
     body::{RequestBody, ResponseBody},
-    header::MCP_SESSION_ID,
+    header::{MCP_SESSION_ID, RATE_LIMIT, RATE_LIMIT_POLICY},
     message::{MessageLayer, ReadMessage},
     origin::{CheckOrigin, OriginLayer},
     proxy::{ReverseProxy, UpstreamUrlError},
+    rate_limit::{
+        ByPeer, ByPrincipal, LocalLimiter, Or, Quota, RateKey, RateLimit, RateLimitLayer,
+    },
     replay::{Replay, ReplayHandle, ReplayLayer},
     session::{BindSession, SessionLayer},
     store::{MemorySessionStore, MemoryStore, erased::ErasedStore},
 };
 use tower::{
-    Layer, Service, ServiceBuilder,
+    Service, ServiceBuilder,
     util::{Either, option_layer},
 };
 use tower_http::cors::{AllowHeaders, AllowOrigin, Cors, CorsLayer};
@@ -42,8 +47,11 @@ pub(crate) type Guarded<A> =
 /// What the pages of listed origins may read, if any are listed.
 type Readable<S> = Either<Cors<S>, S>;
 
-/// The upstream, with streams that can be resumed.
-type Resumable = Replay<ReverseProxy<RequestBody<Incoming>>, Store>;
+/// The upstream, with streams that can be resumed, as far as somebody may.
+type Resumable = RateLimit<Replay<ReverseProxy<RequestBody<Incoming>>, Store>, Caller>;
+
+/// Who shares are given to: those who are known, or else where they come from.
+type Caller = Or<ByPrincipal, ByPeer>;
 
 /// Where sessions are kept.
 pub(crate) type Sessions = MemorySessionStore;
@@ -81,6 +89,50 @@ impl Window {
     }
 }
 
+/// How much everybody may do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share {
+    pub(crate) quota: Quota,
+    /// Streams that are open, and as many calls.
+    pub(crate) max_streams: Option<NonZeroU16>,
+}
+
+impl Share {
+    /// What is not asked for is not limited.
+    pub(crate) const ALL: Self = Self {
+        quota: Quota::UNLIMITED,
+        max_streams: None,
+    };
+
+    fn layer(self) -> RateLimitLayer<Caller> {
+        let mut limiter = LocalLimiter::new(self.quota);
+        if self.quota.is_unlimited() {
+            limiter = limiter.with_resumes(Quota::UNLIMITED);
+        }
+        if let Some(max) = self.max_streams {
+            limiter = limiter.with_max_streams(max);
+        }
+        RateLimitLayer::with_limiter(ByPrincipal.or(ByPeer::new()), limiter)
+    }
+}
+
+/// How requests are treated.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    pub(crate) window: Window,
+    pub(crate) share: Share,
+    /// Silence after which a stream's client is sent a comment, and TCP probes the upstream.
+    pub(crate) keep_alive: Duration,
+}
+
+impl Options {
+    pub(crate) const DEFAULT: Self = Self {
+        window: Window::DEFAULT,
+        share: Share::ALL,
+        keep_alive: Duration::from_secs(15),
+    };
+}
+
 /// Lets the pages of these origins read what they are answered (ORG-6); `None` if there are none.
 ///
 /// Each as browsers write it: in lower case, and without a port that goes without saying.
@@ -94,8 +146,15 @@ pub(crate) fn cors(origins: Vec<HeaderValue>) -> Option<CorsLayer> {
         // Whatever the page asks for: no list has all of `Mcp-Param-*`, and the layers inside judge
         // what comes.
         .allow_headers(AllowHeaders::mirror_request())
-        // Without it a page cannot read its own session id, and every later request fails.
-        .expose_headers([MCP_SESSION_ID, WWW_AUTHENTICATE])
+        // Without these a page cannot read its own session id, and every later request fails; nor what
+        // to do about a refusal.
+        .expose_headers([
+            MCP_SESSION_ID,
+            WWW_AUTHENTICATE,
+            RETRY_AFTER,
+            RATE_LIMIT,
+            RATE_LIMIT_POLICY,
+        ])
         // The gateway is on the reader's own machine, and the page is not.
         .allow_private_network(true);
     Some(cors)
@@ -106,10 +165,9 @@ pub(crate) fn mcp(
     upstream: &Uri,
     cors: Option<CorsLayer>,
     origin: OriginLayer,
-    window: Window,
-    keep_alive: Duration,
+    options: Options,
 ) -> Result<(Mcp, ReplayHandle), UpstreamUrlError> {
-    let (resumable, streams) = resumable(upstream, window, keep_alive)?;
+    let (resumable, streams) = resumable(upstream, options)?;
     let mcp = ServiceBuilder::new()
         // Before anything that could refuse: a preflight is answered here, and a refusal without
         // these fields is unreadable for the page.
@@ -132,10 +190,9 @@ pub(crate) fn guarded<A>(
     origin: OriginLayer,
     auth: AuthLayer<A>,
     scopes: ScopeLayer,
-    window: Window,
-    keep_alive: Duration,
+    options: Options,
 ) -> Result<(Guarded<A>, ReplayHandle), UpstreamUrlError> {
-    let (resumable, streams) = resumable(upstream, window, keep_alive)?;
+    let (resumable, streams) = resumable(upstream, options)?;
     let mcp = ServiceBuilder::new()
         .layer(option_layer(cors))
         .layer(origin)
@@ -153,9 +210,13 @@ pub(crate) fn guarded<A>(
 /// The upstream with streams that can be resumed, which it need not know of, and what ends them.
 fn resumable(
     upstream: &Uri,
-    window: Window,
-    keep_alive: Duration,
+    options: Options,
 ) -> Result<(Resumable, ReplayHandle), UpstreamUrlError> {
+    let Options {
+        window,
+        share,
+        keep_alive,
+    } = options;
     let proxy = ReverseProxy::builder(upstream)?
         .with_tcp_keep_alive(keep_alive)
         .build();
@@ -163,7 +224,12 @@ fn resumable(
         .with_max_detached_for(window.time)
         .with_keep_alive(Some(keep_alive));
     let streams = replay.handle();
-    Ok((replay.layer(proxy), streams))
+    let resumable = ServiceBuilder::new()
+        // Outside of what it shares out: a stream that its client has left is nobody's to wait for.
+        .layer(share.layer())
+        .layer(replay)
+        .service(proxy);
+    Ok((resumable, streams))
 }
 
 /// `/mcp`, its metadata and `/healthz`; nothing else reaches the upstream (PRX-13).

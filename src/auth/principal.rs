@@ -93,6 +93,13 @@ impl Principal {
         self.facts.owner
     }
 
+    /// [`owner`](Self::owner), for who need not keep it.
+    #[cfg(feature = "rate-limit")]
+    #[inline]
+    pub(crate) fn as_owner(&self) -> &Owner {
+        &self.facts.owner
+    }
+
     /// What it takes, with what an allocator adds to each of its parts.
     #[cfg(feature = "jwt")]
     pub(super) fn bytes(&self) -> usize {

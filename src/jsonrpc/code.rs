@@ -36,6 +36,9 @@ pub const PAYLOAD_TOO_LARGE: i32 = from_status(413);
 pub const UNSUPPORTED_MEDIA_TYPE: i32 = from_status(415);
 /// The caller is over its quota.
 pub const TOO_MANY_REQUESTS: i32 = from_status(429);
+/// The request costs more than the caller's quota ever allows: to send it again is of no use. HTTP has
+/// no status of that meaning; it goes with 403.
+pub const NEVER_FITS: i32 = -31803;
 /// The cursor is not one of a stream that the caller may resume, or is no longer kept.
 pub const INVALID_CURSOR: i32 = from_status(400);
 /// The upstream could not be reached, or broke off.

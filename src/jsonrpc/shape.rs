@@ -75,6 +75,16 @@ impl Shape {
         Self::Single(Spans::new())
     }
 
+    /// The kind of a message that is not a batch.
+    #[cfg(feature = "rate-limit")]
+    #[inline]
+    pub(crate) const fn single_kind(&self) -> Option<Kind> {
+        match self {
+            Self::Single(spans) => Some(spans.kind()),
+            Self::Batch(_) => None,
+        }
+    }
+
     /// Reads `body` within the default limits.
     pub(crate) fn read(body: &[u8]) -> Result<Self, PeekError> {
         let mut shape = Ok(Self::new());

@@ -2,6 +2,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
+#[cfg(feature = "rate-limit")]
+use crate::jsonrpc::Kind;
 use crate::{
     jsonrpc::{Peek, PeekError, Shape},
     protocol::Era,
@@ -40,7 +42,7 @@ impl Message {
         feature = "replay",
         feature = "session"
     ))]
-    pub(super) fn in_era(mut self, era: Era) -> Self {
+    pub(crate) fn in_era(mut self, era: Era) -> Self {
         self.era = Some(era);
         self
     }
@@ -65,6 +67,19 @@ impl Message {
     /// If it is no JSON, or over the limits of [`peek`](crate::jsonrpc::peek).
     pub fn peek(&self) -> Result<Peek<'_>, &PeekError> {
         self.shape.as_ref().map(|shape| shape.view(&self.body))
+    }
+}
+
+#[cfg(feature = "rate-limit")]
+impl Message {
+    /// The kind of a message that is not a batch, for who asks for no more: a [`peek`](Self::peek) is
+    /// more to move about.
+    #[inline]
+    pub(crate) const fn single_kind(&self) -> Option<Kind> {
+        match &self.shape {
+            Ok(shape) => shape.single_kind(),
+            Err(_) => None,
+        }
     }
 }
 

@@ -30,6 +30,13 @@ impl Session {
         self.record.streams()
     }
 
+    /// [`owner`](Self::owner), for who need not keep it.
+    #[cfg(feature = "rate-limit")]
+    #[inline]
+    pub(crate) fn as_owner(&self) -> &Owner {
+        self.record.as_streams()
+    }
+
     /// Who may use the session; [`Owner::ANONYMOUS`] is whoever has its id.
     #[must_use]
     pub fn principal(&self) -> Owner {

@@ -134,7 +134,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    fn answer(&mut self, asked: &Asked) -> Response<ScriptBody> {
+    pub(crate) fn answer(&mut self, asked: &Asked) -> Response<ScriptBody> {
         let scripted = self.script.as_mut().and_then(|script| script(asked));
         if let Some(response) = scripted {
             return response;

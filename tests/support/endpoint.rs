@@ -76,8 +76,7 @@ pub(crate) async fn gateway_for(
         &upstream,
         None,
         OriginLayer::loopback(),
-        stack::Window::DEFAULT,
-        OPTIONS.keep_alive,
+        stack::Options::DEFAULT,
     )
     .expect("a usable upstream");
     let service = MapRequest::new(
@@ -124,8 +123,7 @@ where
         OriginLayer::loopback(),
         auth,
         scopes,
-        stack::Window::DEFAULT,
-        OPTIONS.keep_alive,
+        stack::Options::DEFAULT,
     )
     .expect("a usable upstream");
     let routes = stack::Routes::new(mcp).with_metadata(Some(metadata));

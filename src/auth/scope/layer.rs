@@ -4,9 +4,12 @@ use tower_layer::Layer;
 
 use super::{
     CheckScopes,
-    policy::{Pattern, Policy, Rule, Satisfies},
+    policy::{Policy, Rule, Satisfies},
 };
-use crate::auth::{ConfigError, MetadataService, Scopes, url};
+use crate::{
+    auth::{ConfigError, MetadataService, Scopes, url},
+    pattern::Pattern,
+};
 
 /// Lets in what the principal's scopes allow (AUT-7): by method, tool, prompt and resource.
 ///

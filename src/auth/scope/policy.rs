@@ -6,6 +6,7 @@ use super::super::{Principal, Scopes, admit::Refused, challenge::Challenge};
 use crate::{
     jsonrpc::{Envelope, ErrorObject, Kind, code},
     message::Message,
+    pattern::Pattern,
     refusal::{Recipient, Refusal},
 };
 
@@ -29,13 +30,6 @@ pub(super) struct Rule {
     pub(super) scopes: Scopes,
 }
 
-/// A text, or what texts begin with.
-#[derive(Clone, Debug)]
-pub(super) struct Pattern {
-    text: Box<str>,
-    is_prefix: bool,
-}
-
 /// Whether a scope that was granted will do for one that is required (AUT-8).
 #[derive(Clone, Default)]
 pub(super) struct Satisfies(pub(super) Option<Arc<Satisfy>>);
@@ -52,26 +46,6 @@ enum Reason {
     NotJson,
     /// What is no message, or one that two hops read in two ways, might be another one to the server.
     Malformed,
-}
-
-impl Pattern {
-    /// A star at the end stands for anything.
-    pub(super) fn new(text: &str) -> Self {
-        let prefix = text.strip_suffix('*');
-        Self {
-            text: prefix.unwrap_or(text).into(),
-            is_prefix: prefix.is_some(),
-        }
-    }
-
-    fn matches(&self, text: &[u8]) -> bool {
-        let pattern = self.text.as_bytes();
-        if self.is_prefix {
-            text.starts_with(pattern)
-        } else {
-            text == pattern
-        }
-    }
 }
 
 impl Rule {

@@ -105,6 +105,13 @@ impl SessionRecord {
         self.inner.streams
     }
 
+    /// [`streams`](Self::streams), for who need not keep it.
+    #[cfg(feature = "rate-limit")]
+    #[inline]
+    pub(crate) fn as_streams(&self) -> &Owner {
+        &self.inner.streams
+    }
+
     /// Where it is found, once it is established.
     #[must_use]
     pub fn key(&self) -> Option<SessionKey> {

@@ -1,0 +1,172 @@
+use bytes::Bytes;
+
+use super::*;
+
+fn costs() -> Costs {
+    let mut costs = Costs::default();
+    costs.add("tools/*", None, 5);
+    costs.add("tools/call", Some("drop_*"), 50);
+    costs.add("tools/call", Some("drop_cache"), 2);
+    costs.add("ping", None, 0);
+    costs
+}
+
+fn post(body: &str) -> Request<()> {
+    let mut request = Request::post("/mcp").body(()).expect("a valid request");
+    let message = Message::new(Bytes::copy_from_slice(body.as_bytes()));
+    request.extensions_mut().insert(message);
+    request
+}
+
+fn call(tool: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":{tool}}}}}"#)
+}
+
+fn cost(body: &str) -> Option<u32> {
+    match costs().charge(&post(body)).expect("it was read") {
+        Charged::With(charge) => Some(charge.cost()),
+        Charged::Exempt => None,
+    }
+}
+
+fn hold(request: &Request<()>) -> Option<Hold> {
+    match costs().charge(request).expect("it was read") {
+        Charged::With(charge) => charge.hold(),
+        Charged::Exempt => None,
+    }
+}
+
+const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+const RESULT: &str = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+const FAILED: &str = r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":""}}"#;
+const CANCELLED: &str = r#"{"jsonrpc":"2.0","method":"notifications/cancelled"}"#;
+const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/\u0069nitialized"}"#;
+const PROGRESS: &str = r#"{"jsonrpc":"2.0","method":"notifications/progress"}"#;
+
+#[test]
+fn last_rule_that_concerns_a_message_says_what_it_costs() {
+    for (body, expected) in [
+        (PING, 0),
+        (LIST, 5),
+        (&call(r#""echo""#), 5),
+        (&call(r#""drop_table""#), 50),
+        (&call(r#""drop\u005ftable""#), 50),
+        (&call(r#""drop_cache""#), 2),
+        // It may be any of them; the last one counts.
+        (&call("7"), 2),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"prompts/list"}"#, 1),
+        (r#"{"jsonrpc":"2.0","id":null,"method":"tools/list"}"#, 5),
+        ("{}", 1),
+        ("not JSON", 1),
+    ] {
+        assert_eq!(cost(body), Some(expected), "{body}");
+    }
+}
+
+#[test]
+fn rl_3_each_message_of_a_batch_costs_what_it_costs_alone() {
+    let drop_table = call(r#""drop_table""#);
+    assert_eq!(cost(&format!("[{LIST},{PING},{drop_table}]")), Some(55));
+    assert_eq!(cost(&format!("[{RESULT},{CANCELLED},{LIST}]")), Some(5));
+    assert_eq!(cost("[]"), Some(1));
+    let many = [drop_table.as_str(); 3].join(",");
+    let mut costs = Costs::default();
+    costs.add("*", None, u32::MAX);
+    let charged = costs.charge(&post(&format!("[{many}]")));
+    let most = Charge::new(u32::MAX).with_hold(Some(Hold::Call));
+    assert_eq!(charged, Ok(Charged::With(most)), "it does not begin anew");
+}
+
+#[test]
+fn rl_4_what_somebody_waits_for_is_exempt() {
+    for body in [RESULT, FAILED, CANCELLED, INITIALIZED] {
+        assert_eq!(cost(body), None, "{body}");
+        assert_eq!(cost(&format!("[{body},{RESULT}]")), None, "{body}");
+    }
+    assert_eq!(cost(PROGRESS), Some(1));
+    // That is a request of somebody who would like to be exempt.
+    let request = r#"{"jsonrpc":"2.0","id":1,"method":"notifications/cancelled"}"#;
+    assert_eq!(cost(request), Some(1));
+    for method in [Method::DELETE, Method::OPTIONS] {
+        let mut request = post(LIST);
+        *request.method_mut() = method;
+        assert_eq!(costs().charge(&request), Ok(Charged::Exempt));
+    }
+}
+
+#[test]
+fn rl_7_costs_of_messages_take_a_message() {
+    let request = Request::post("/mcp").body(()).expect("a valid request");
+    assert!(costs().charge(&request).is_err());
+    let one = Charge::new(1).with_hold(Some(Hold::Call));
+    assert_eq!(Costs::default().charge(&request), Ok(Charged::With(one)));
+}
+
+#[test]
+fn rl_5_requests_and_streams_are_kept_open_apart() {
+    assert_eq!(hold(&post(LIST)), Some(Hold::Call));
+    assert_eq!(hold(&post(PROGRESS)), None);
+    assert_eq!(
+        hold(&post(&format!("[{PROGRESS},{LIST}]"))),
+        Some(Hold::Call)
+    );
+    assert_eq!(hold(&post(&format!("[{PROGRESS},{RESULT}]"))), None);
+
+    let listen = r#"{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen"}"#;
+    assert_eq!(
+        hold(&post(listen)),
+        Some(Hold::Call),
+        "that is no method there"
+    );
+    let mut request = post("");
+    let message = Message::new(Bytes::from_static(listen.as_bytes()));
+    request
+        .extensions_mut()
+        .insert(message.in_era(Era::Stateless));
+    assert_eq!(hold(&request), Some(Hold::Stream));
+}
+
+#[test]
+fn rl_6_coming_back_has_a_budget_of_its_own() {
+    let get = |fields: &[(&str, &str)], era: Option<Era>| {
+        let mut request = Request::get("/mcp");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(()).expect("a valid request");
+        if let Some(era) = era {
+            request.extensions_mut().insert(era);
+        }
+        match costs().charge(&request).expect("there is no body") {
+            Charged::With(charge) => (charge.budget(), charge.hold()),
+            Charged::Exempt => panic!("it is charged"),
+        }
+    };
+    let stream = ("accept", "application/json, Text/Event-Stream;q=0.5");
+    let cursor = ("last-event-id", "x");
+    let session = Era::from(crate::protocol::ProtocolVersion::V2025_06_18);
+    let (requests, resumes) = (Budget::Requests, Budget::Resumes);
+    for (fields, era, budget, hold) in [
+        (&[stream, cursor][..], None, resumes, Hold::Resumption),
+        (&[cursor], None, resumes, Hold::Resumption),
+        (
+            &[stream, ("last-event-id", "")],
+            None,
+            requests,
+            Hold::Stream,
+        ),
+        (&[stream], None, requests, Hold::Stream),
+        (&[stream], Some(session), resumes, Hold::Stream),
+        (&[stream], Some(Era::Stateless), requests, Hold::Stream),
+        (
+            &[("accept", "text/html")],
+            Some(session),
+            requests,
+            Hold::Call,
+        ),
+        (&[], None, requests, Hold::Call),
+    ] {
+        assert_eq!(get(fields, era), (budget, Some(hold)), "{fields:?} {era:?}");
+    }
+}

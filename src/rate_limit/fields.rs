@@ -1,0 +1,123 @@
+//! What clients are told of their quota: the `RateLimit` and `RateLimit-Policy` fields of
+//! draft-ietf-httpapi-ratelimit-headers-11, and `Retry-After` (RFC 9110 §10.2.3).
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, header::RETRY_AFTER};
+
+use super::Quota;
+use crate::header::{RATE_LIMIT, RATE_LIMIT_POLICY};
+
+/// The fields of one response, whose values are made when it is known that they are sent.
+#[derive(Debug)]
+pub(super) struct Fields {
+    policy: HeaderValue,
+    limit: HeaderValue,
+}
+
+impl Fields {
+    /// Of a quota with that name, of which `left` units are left; `None` if there is nothing to tell.
+    ///
+    /// `within` is the effective window: the time for which the client has to do with these.
+    pub(super) fn new(name: &str, quota: Quota, left: u32, within: Duration) -> Option<Self> {
+        if quota.is_unlimited() {
+            return None;
+        }
+        let burst = quota.burst();
+        // Without what the rounding of each interval has added, which is below a nanosecond.
+        let rounding = Duration::from_nanos(burst.into());
+        let window = seconds(quota.window().saturating_sub(rounding)).max(1);
+        let left = left.min(burst);
+        let within = seconds(within);
+        Some(Self {
+            policy: format!(r#""{name}";q={burst};w={window}"#).parse().ok()?,
+            limit: format!(r#""{name}";r={left};t={within}"#).parse().ok()?,
+        })
+    }
+
+    /// Next to those of other limiters, inside or further on: they are lists.
+    #[cold]
+    pub(super) fn append_to(self, headers: &mut HeaderMap) {
+        let Self { policy, limit } = self;
+        headers.append(RATE_LIMIT_POLICY, policy);
+        headers.append(RATE_LIMIT, limit);
+    }
+}
+
+/// Says when to come back: never too early, and never at once (R10).
+pub(super) fn insert_retry_after(headers: &mut HeaderMap, retry_after: Duration) {
+    headers.insert(RETRY_AFTER, seconds(retry_after).max(1).into());
+}
+
+/// Whole seconds, rounded up.
+fn seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+/// Whole milliseconds, rounded up.
+pub(super) fn millis(time: Duration) -> u64 {
+    let millis = time.as_nanos().div_ceil(1_000_000);
+    u64::try_from(millis).unwrap_or(u64::MAX)
+}
+
+/// Whether it can stand between quotes in a field (RFC 9651 §3.3.3), without an escape.
+pub(super) fn is_name(text: &str) -> bool {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    !text.is_empty() && text.len() <= 64 && text.bytes().all(is_plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quota_and_what_is_left_are_told() {
+        let quota = Quota::per_minute(7).expect("a quota");
+        let fields = Fields::new("calls", quota, 3, Duration::from_millis(1_001));
+        let mut headers = HeaderMap::new();
+        fields.expect("it has a limit").append_to(&mut headers);
+        assert_eq!(headers["ratelimit-policy"], r#""calls";q=7;w=60"#);
+        assert_eq!(headers["ratelimit"], r#""calls";r=3;t=2"#);
+        assert!(Fields::new("calls", Quota::UNLIMITED, 3, Duration::ZERO).is_none());
+    }
+
+    #[test]
+    fn window_is_never_zero() {
+        let quota = Quota::per(Duration::from_nanos(10), 10).expect("a quota");
+        let fields = Fields::new("x", quota, 10, Duration::ZERO).expect("it has a limit");
+        assert_eq!(fields.policy, r#""x";q=10;w=1"#);
+        assert_eq!(fields.limit, r#""x";r=10;t=0"#);
+    }
+
+    #[test]
+    fn r10_retry_after_is_rounded_up_and_never_zero() {
+        for (nanos, expected) in [
+            (0, "1"),
+            (1, "1"),
+            (1_000_000_000, "1"),
+            (1_000_000_001, "2"),
+            (59_999_999_999, "60"),
+        ] {
+            let mut headers = HeaderMap::new();
+            insert_retry_after(&mut headers, Duration::from_nanos(nanos));
+            assert_eq!(headers["retry-after"], expected, "{nanos}");
+        }
+        assert_eq!(millis(Duration::from_nanos(1)), 1);
+        assert_eq!(millis(Duration::from_millis(1)), 1);
+    }
+
+    #[test]
+    fn names_are_what_needs_no_escape() {
+        for (name, is) in [
+            ("default", true),
+            ("per user", true),
+            ("", false),
+            ("a\"b", false),
+            ("a\\b", false),
+            ("ä", false),
+            ("a\nb", false),
+        ] {
+            assert_eq!(is_name(name), is, "{name:?}");
+        }
+    }
+}

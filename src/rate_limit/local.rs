@@ -1,0 +1,196 @@
+use std::{fmt, hash::Hash, num::NonZeroU16, sync::Arc, time::Duration};
+
+use super::{
+    Admission, Charge, Clock, Decision, Hold, Limiter, LimiterStats, MonotonicClock, Quota,
+    Unneeded,
+    account::Limits,
+    clock::nanos,
+    table::{Id, Table},
+};
+
+/// Keeps account in memory.
+///
+/// See the [module docs](crate::rate_limit). Its clones share all accounts; a setter makes a limiter
+/// of its own. It allocates once, when the first key comes. What has no limit is not counted.
+pub struct LocalLimiter<C = MonotonicClock> {
+    table: Arc<Table>,
+    max_keys: usize,
+    clock: C,
+}
+
+impl LocalLimiter {
+    /// How many keys are told apart at least, unless told otherwise: 100,000, which take 4 MiB.
+    pub const DEFAULT_MAX_KEYS: usize = 100_000;
+
+    /// How often a key may come back for its streams, unless told otherwise: 10 times a second, and
+    /// 100 times at once, which lets all streams of a client survive a restart of the server.
+    pub const DEFAULT_RESUMES: Quota = {
+        let Ok(quota) = Quota::per_second(10) else {
+            panic!("a quota")
+        };
+        let Ok(quota) = quota.with_burst(100) else {
+            panic!("a quota")
+        };
+        quota
+    };
+
+    /// Each key may spend `quota`, and keep open what it likes.
+    #[must_use]
+    pub fn new(quota: Quota) -> Self {
+        let limits = Limits {
+            requests: quota,
+            resumes: Self::DEFAULT_RESUMES,
+            max_streams: None,
+        };
+        Self {
+            table: Arc::new(Table::new(limits, Self::DEFAULT_MAX_KEYS)),
+            max_keys: Self::DEFAULT_MAX_KEYS,
+            clock: MonotonicClock::new(),
+        }
+    }
+}
+
+impl<C> LocalLimiter<C> {
+    /// Goes by another clock.
+    #[must_use]
+    pub fn with_clock<D: Clock>(self, clock: D) -> LocalLimiter<D> {
+        let Self {
+            table,
+            max_keys,
+            clock: _,
+        } = self;
+        LocalLimiter {
+            table: Arc::new(Table::new(*table.limits(), max_keys)),
+            max_keys,
+            clock,
+        }
+    }
+
+    /// Each key may keep up to `max` streams open that listen, and as many requests that are under way,
+    /// a request being so until its response has ended. Both are counted apart, so that a client with
+    /// one stream can still ask for something where `max` is one.
+    ///
+    /// All streams may come back at once, and one by one: as long as those in whose place they come are
+    /// open too, there is one more of both together.
+    #[must_use]
+    pub fn with_max_streams(self, max: NonZeroU16) -> Self {
+        self.change(|limits| limits.max_streams = Some(max))
+    }
+
+    /// How often each key may come back for its streams, apart from what else it may do.
+    #[must_use]
+    pub fn with_resumes(self, quota: Quota) -> Self {
+        self.change(|limits| limits.resumes = quota)
+    }
+
+    /// Tells at least `max` keys apart. They take 37 bytes each, and up to twice that, because there is
+    /// a power of two of places for seven; all at once, when the first key comes.
+    ///
+    /// A key that has all its units and nothing open is forgotten when there is no other room for a new
+    /// one. If there is no such key either, new keys share one account, with the quota of one, until
+    /// there is.
+    #[must_use]
+    pub fn with_max_keys(self, max: usize) -> Self {
+        let limits = *self.table.limits();
+        Self {
+            table: Arc::new(Table::new(limits, max)),
+            max_keys: max,
+            ..self
+        }
+    }
+
+    fn change(self, change: impl FnOnce(&mut Limits)) -> Self {
+        let mut limits = *self.table.limits();
+        change(&mut limits);
+        Self {
+            table: Arc::new(Table::new(limits, self.max_keys)),
+            ..self
+        }
+    }
+}
+
+impl<C: Clock> Limiter for LocalLimiter<C> {
+    type Slot = LocalSlot;
+    type Future = Unneeded<LocalSlot>;
+
+    #[inline]
+    fn check<K: Hash>(&self, key: &K, charge: Charge) -> Decision<LocalSlot, Self::Future> {
+        let limits = self.table.limits();
+        let held = limits.held(charge.hold());
+        if held.is_none() && limits.quota(charge.budget()).is_unlimited() {
+            return Decision::Now(Ok(Admission::new(None, Duration::ZERO)));
+        }
+        let id = self.table.id(key);
+        let now = nanos(self.clock.now());
+        let charged = self.table.charge(id, charge.with_hold(held), now);
+        Decision::Now(charged.map(|(whole_in, id)| {
+            let slot = held.map(|hold| LocalSlot {
+                table: Arc::clone(&self.table),
+                id,
+                hold,
+            });
+            Admission::new(slot, Duration::from_nanos(whole_in))
+        }))
+    }
+
+    #[inline]
+    fn quota(&self) -> Quota {
+        self.table.limits().requests
+    }
+
+    fn stats(&self) -> LimiterStats {
+        self.table.stats()
+    }
+}
+
+/// What a [`LocalLimiter`] counts as open. Dropped, it counts no more.
+#[must_use = "dropped, it counts no more"]
+pub struct LocalSlot {
+    table: Arc<Table>,
+    id: Id,
+    hold: Hold,
+}
+
+impl Drop for LocalSlot {
+    fn drop(&mut self) {
+        let Self { table, id, hold } = self;
+        table.release(*id, *hold);
+    }
+}
+
+impl<C: Clone> Clone for LocalLimiter<C> {
+    fn clone(&self) -> Self {
+        let Self {
+            table,
+            max_keys,
+            clock,
+        } = self;
+        Self {
+            table: Arc::clone(table),
+            max_keys: *max_keys,
+            clock: clock.clone(),
+        }
+    }
+}
+
+impl<C> fmt::Debug for LocalLimiter<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            table,
+            max_keys,
+            clock: _,
+        } = self;
+        f.debug_struct("LocalLimiter")
+            .field("limits", table.limits())
+            .field("max_keys", max_keys)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for LocalSlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalSlot")
+            .field("hold", &self.hold)
+            .finish_non_exhaustive()
+    }
+}

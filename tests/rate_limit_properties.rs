@@ -1,0 +1,494 @@
+//! RL-1 to RL-10: what a limiter promises, whatever it is asked, under a clock that a test moves.
+
+mod rate_limit_support;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Barrier,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+use proptest::{collection::vec, prelude::*};
+use rate_limit_support::{FakeClock, check, limiter, nanos, quota, spend, streams};
+use shadowcat::rate_limit::{
+    Budget, Charge, Clock, Hold, Limiter, LocalLimiter, LocalSlot, RejectionKind,
+};
+
+const T: Duration = Duration::from_millis(700);
+
+/// What happens next.
+#[derive(Clone, Debug)]
+enum Op {
+    /// Time passes.
+    Wait(Duration),
+    /// A key wants something.
+    Spend { key: u64, cost: u32 },
+}
+
+fn ops(keys: u64, burst: u32) -> impl Strategy<Value = Vec<Op>> {
+    let wait = prop_oneof![
+        (0..3 * nanos(T)).prop_map(Duration::from_nanos),
+        // To a whole interval, where it matters most.
+        (0..4_u32).prop_map(|units| T * units),
+        Just(Duration::from_secs(60 * 60)),
+    ];
+    let spend = (0..keys, 0..=burst).prop_map(|(key, cost)| Op::Spend { key, cost });
+    vec(
+        prop_oneof![1 => wait.prop_map(Op::Wait), 3 => spend],
+        1..200,
+    )
+}
+
+/// The plainest way to keep the same account: units that are there, as a fraction of an interval.
+#[derive(Clone, Debug)]
+struct Model {
+    burst: u32,
+    /// In nanoseconds of an interval.
+    units: u64,
+    at: u64,
+}
+
+impl Model {
+    fn new(burst: u32) -> Self {
+        let units = u64::from(burst) * nanos(T);
+        Self {
+            burst,
+            units,
+            at: 0,
+        }
+    }
+
+    fn spend(&mut self, now: u64, cost: u32) -> bool {
+        let whole = u64::from(self.burst) * nanos(T);
+        self.units = (self.units + (now - self.at)).min(whole);
+        self.at = now;
+        let cost = u64::from(cost) * nanos(T);
+        let is_enough = cost <= self.units;
+        if is_enough {
+            self.units -= cost;
+        }
+        is_enough
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// RL-1, RL-3, RL-5, RL-7: several keys, each of which has what it would have alone, and what is
+    /// refused changes nothing.
+    #[test]
+    fn rl_5_each_key_has_its_own_units(burst in 1..6_u32, ops in ops(4, 6)) {
+        let (limiter, clock) = limiter(quota(burst, T));
+        let mut models = HashMap::new();
+        for op in ops {
+            match op {
+                Op::Wait(time) => clock.advance(time),
+                Op::Spend { cost, .. } if cost > burst => {}
+                Op::Spend { key, cost } => {
+                    let model = models.entry(key).or_insert_with(|| Model::new(burst));
+                    let expected = model.spend(clock.nanos(), cost);
+                    prop_assert_eq!(spend(&limiter, key, cost).is_ok(), expected);
+                }
+            }
+        }
+    }
+
+    /// RL-1, as it is told: in every closed window of length w, at most b + ⌊w/T⌋.
+    #[test]
+    fn rl_1_no_window_has_more_than_the_burst_and_what_comes_back(
+        burst in 1..6_u32,
+        ops in ops(1, 6),
+    ) {
+        let (limiter, clock) = limiter(quota(burst, T));
+        let mut admitted: Vec<(u64, u32)> = Vec::new();
+        for op in ops {
+            match op {
+                Op::Wait(time) => clock.advance(time),
+                Op::Spend { cost, .. } if cost > burst => {}
+                Op::Spend { cost, .. } => {
+                    if spend(&limiter, 0, cost).is_ok() {
+                        admitted.push((clock.nanos(), cost));
+                    }
+                }
+            }
+        }
+        for (nth, (from, _)) in admitted.iter().enumerate() {
+            let mut units = 0;
+            for (to, cost) in &admitted[nth..] {
+                units += u64::from(*cost);
+                prop_assert!(units <= u64::from(burst) + (to - from) / nanos(T));
+            }
+        }
+    }
+
+    /// RL-2: whoever comes no faster than units come back is never refused, with whatever delay.
+    #[test]
+    fn rl_2_steady_caller_is_never_refused(
+        burst in 1..4_u32,
+        late in vec(0..2 * nanos(T), 1..100),
+    ) {
+        let (limiter, clock) = limiter(quota(burst, T));
+        for late in late {
+            prop_assert_eq!(spend(&limiter, 0, 1), Ok(()));
+            clock.advance(T + Duration::from_nanos(late));
+        }
+    }
+
+    /// RL-4: a refused caller who waits as long as it was told is let in, and a nanosecond earlier is
+    /// not.
+    #[test]
+    fn rl_4_time_to_wait_is_exact(burst in 1..6_u32, ops in ops(1, 6)) {
+        let (limiter, clock) = limiter(quota(burst, T));
+        for op in ops {
+            match op {
+                Op::Wait(time) => clock.advance(time),
+                Op::Spend { cost, .. } if cost > burst => {}
+                Op::Spend { cost, .. } => {
+                    if let Err(wait) = spend(&limiter, 0, cost) {
+                        clock.advance(wait - Duration::from_nanos(1));
+                        prop_assert_eq!(spend(&limiter, 0, cost), Err(Duration::from_nanos(1)));
+                        clock.advance(Duration::from_nanos(1));
+                        prop_assert_eq!(spend(&limiter, 0, cost), Ok(()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// RL-6: a table that is too small for its keys forgets no more than it may: whoever is remembered
+    /// has what it would have in a large one, and all others together have what one has.
+    #[test]
+    fn rl_6_small_table_lets_in_no_more_than_its_places_and_one(
+        burst in 1..4_u32,
+        ops in ops(40, 4),
+    ) {
+        let clock = FakeClock::default();
+        let limiter = LocalLimiter::new(quota(burst, T))
+            .with_clock(clock.clone())
+            .with_max_keys(14);
+        let (mut since, mut units) = (0, 0);
+        for op in ops {
+            match op {
+                Op::Wait(time) => clock.advance(time),
+                Op::Spend { cost, .. } if cost > burst => {}
+                Op::Spend { key, cost } => {
+                    if spend(&limiter, key, cost).is_ok() {
+                        units += u64::from(cost);
+                    }
+                }
+            }
+            let stats = limiter.stats();
+            prop_assert!(stats.keys <= 14);
+            // Within one interval nothing comes back but one unit each.
+            if clock.nanos() - since >= nanos(T) {
+                (since, units) = (clock.nanos(), 0);
+            }
+            prop_assert!(units <= 15 * u64::from(burst + 1));
+        }
+    }
+
+    /// RL-9: a clock that stands still, leaps, or goes back lets in no more than a burst at one time.
+    #[test]
+    fn rl_9_clock_that_goes_back_gives_no_more_than_a_burst(
+        burst in 1..5_u32,
+        times in vec(0..20 * nanos(T), 1..30),
+    ) {
+        let (limiter, clock) = limiter(quota(burst, T));
+        let mut latest = 0;
+        for time in times {
+            clock.set(time);
+            let mut admitted = 0;
+            while spend(&limiter, 0, 1).is_ok() {
+                admitted += 1;
+            }
+            prop_assert!(admitted <= burst);
+            // Time that was there before gives nothing again.
+            prop_assert!(time > latest || admitted == 0 || latest == 0);
+            latest = latest.max(time);
+        }
+    }
+
+    /// RL-5 (slots): streams and calls that are open are counted exactly, whatever comes and goes.
+    #[test]
+    fn slots_are_what_is_open(
+        max in 1..4_u16,
+        ops in vec((0..3_u64, 0..4_usize, any::<prop::sample::Index>()), 1..150),
+    ) {
+        let (limiter, _) = limiter(quota(u32::MAX / 4, Duration::from_nanos(1)));
+        let limiter = limiter.with_max_streams(streams(max)).with_resumes(quota(1_000, T));
+        let mut open: Vec<(u64, Hold, LocalSlot)> = Vec::new();
+        for (key, what, which) in ops {
+            let hold = match what {
+                0 => Hold::Call,
+                1 => Hold::Stream,
+                2 => Hold::Resumption,
+                _ if open.is_empty() => continue,
+                _ => {
+                    drop(open.swap_remove(which.index(open.len())));
+                    continue;
+                }
+            };
+            let of = |hold: Hold| open.iter().filter(|one| one.0 == key && one.1 == hold).count();
+            let (calls, streams) = (of(Hold::Call), of(Hold::Stream) + of(Hold::Resumption));
+            let max = usize::from(max);
+            let has_room = match hold {
+                Hold::Call => calls < max,
+                Hold::Stream => streams < max,
+                _ => calls + streams < 2 * max + 1,
+            };
+            match check(&limiter, key, Charge::new(1).with_hold(Some(hold))) {
+                Ok(admission) => {
+                    prop_assert!(has_room);
+                    open.push((key, hold, admission.into_slot().expect("it is counted")));
+                }
+                Err(rejection) => {
+                    prop_assert!(!has_room);
+                    prop_assert_eq!(rejection.kind(), RejectionKind::TooManyOpen);
+                }
+            }
+            prop_assert_eq!(limiter.stats().open, open.len() as u64);
+        }
+        drop(open);
+        prop_assert_eq!(limiter.stats().open, 0);
+    }
+}
+
+/// RL-7: what does not fit is not charged in part.
+#[test]
+fn rl_7_cost_is_charged_whole_or_not_at_all() {
+    let (limiter, clock) = limiter(quota(5, T));
+    assert_eq!(spend(&limiter, 0, 3), Ok(()));
+    assert_eq!(spend(&limiter, 0, 3), Err(T));
+    assert_eq!(spend(&limiter, 0, 2), Ok(()), "both are still there");
+    clock.advance(T * 5);
+    assert_eq!(spend(&limiter, 0, 5), Ok(()));
+}
+
+/// R07: no time makes it fit.
+#[test]
+fn r07_cost_over_the_burst_never_fits() {
+    let (limiter, _) = limiter(quota(5, T));
+    for cost in [6, u32::MAX] {
+        let rejected = check(&limiter, 0, Charge::new(cost)).expect_err("it is too much");
+        assert_eq!(rejected.kind(), RejectionKind::NeverFits);
+    }
+    assert_eq!(spend(&limiter, 0, 5), Ok(()), "nothing was charged");
+    assert_eq!(limiter.stats().never_fits_total, 2);
+}
+
+/// D19, RL-8: however many ask at one instant, and through whatever clone.
+#[test]
+fn d19_64_threads_at_one_instant_get_one_burst() {
+    const THREADS: u32 = 64;
+    const EACH: u32 = 50;
+    let (limiter, _) = limiter(quota(1_000, T));
+    let (admitted, start) = (AtomicU32::new(0), Barrier::new(THREADS as usize));
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            let limiter = limiter.clone();
+            let (admitted, start) = (&admitted, &start);
+            scope.spawn(move || {
+                start.wait();
+                for _ in 0..EACH {
+                    if spend(&limiter, 0, 1).is_ok() {
+                        admitted.fetch_add(1, Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(admitted.load(Relaxed), 1_000);
+    let stats = limiter.stats();
+    assert_eq!(stats.allowed_total, 1_000);
+    assert_eq!(stats.over_quota_total, u64::from(THREADS * EACH) - 1_000);
+}
+
+/// D20, RL-8: keys that come and go while others push them out. Each may be forgotten only when that
+/// changes nothing, so that none gets two bursts, and the places are never lost.
+#[test]
+fn d20_threads_that_push_each_other_out_give_nobody_two_bursts() {
+    const THREADS: u64 = 16;
+    let (limiter, _) = limiter(quota(3, T));
+    let limiter = limiter.with_max_keys(56).with_max_streams(streams(1));
+    let start = Barrier::new(THREADS as usize);
+    let admitted: Vec<u32> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|_| {
+                let (limiter, start) = (&limiter, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    let mut admitted = 0;
+                    for key in 0..200 {
+                        let charge = Charge::new(1).with_hold(Some(Hold::Call));
+                        admitted += u32::from(check(limiter, key, charge).is_ok());
+                        // Free, so it opens accounts that mean nothing and may go at any time.
+                        drop(check(limiter, 1_000 + key, Charge::new(0)));
+                    }
+                    admitted
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("no panic"))
+            .collect()
+    });
+    let stats = limiter.stats();
+    assert_eq!(stats.keys, 56);
+    assert_eq!(stats.open, 0, "all was given back");
+    // The clock stands still: no more than a burst of each place, and of what all others share.
+    let units: u32 = admitted.iter().sum();
+    assert!(units <= 3 * 57, "{units}");
+    assert!(units >= 3 * 50, "{units}: places were lost");
+}
+
+/// R04: an honest key is told apart from all others, exactly.
+#[test]
+fn r04_flood_of_keys_leaves_an_honest_one_alone() {
+    // The benchmark takes ten million; a hundredth of that in a hundredth of the places is the same.
+    const FLOOD: u64 = 100_000;
+    let clock = FakeClock::default();
+    let limiter = LocalLimiter::new(quota(10, Duration::from_secs(60)))
+        .with_clock(clock.clone())
+        .with_max_keys(1_000);
+    for _ in 0..5 {
+        assert_eq!(spend(&limiter, 0, 1), Ok(()));
+    }
+    for key in 1..FLOOD {
+        // Most of them are refused together with others.
+        drop(check(&limiter, key, Charge::new(1)));
+        clock.advance(Duration::from_micros(1));
+    }
+    let stats = limiter.stats();
+    assert!(stats.keys <= 1_792, "{stats:?}");
+    assert!(stats.overflowed_total > FLOOD / 2, "{stats:?}");
+    for _ in 0..5 {
+        assert_eq!(spend(&limiter, 0, 1), Ok(()));
+    }
+    assert!(spend(&limiter, 0, 1).is_err());
+}
+
+/// R05: whoever is at the end of its quota cannot be forgotten by making the table forget.
+#[test]
+fn r05_flood_of_keys_does_not_evict_who_is_at_quota() {
+    let (limiter, clock) = limiter(quota(2, Duration::from_secs(60)));
+    let limiter = limiter.with_max_keys(56);
+    assert_eq!(spend(&limiter, 0, 2), Ok(()));
+    for round in 1..200_u64 {
+        for key in 0..100 {
+            // Not even those that are forgotten at once, because they have spent nothing.
+            drop(check(&limiter, round * 1_000 + key, Charge::new(0)));
+            drop(check(&limiter, round * 1_000_000 + key, Charge::new(1)));
+        }
+        clock.advance(Duration::from_millis(100));
+        assert!(spend(&limiter, 0, 1).is_err(), "after {round} rounds");
+    }
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(spend(&limiter, 0, 1), Ok(()));
+}
+
+/// R05: nor can somebody who has a stream open.
+#[test]
+fn key_with_an_open_stream_keeps_its_place() {
+    let (limiter, clock) = limiter(quota(2, T));
+    let limiter = limiter.with_max_keys(7).with_max_streams(streams(1));
+    let stream = Charge::new(1).with_hold(Some(Hold::Stream));
+    let admission = check(&limiter, 0, stream).expect("the first one");
+    // All units are back, and it is the oldest of all.
+    clock.advance(T * 100);
+    for key in 1..100 {
+        drop(check(&limiter, key, Charge::new(1)));
+    }
+    let refused = check(&limiter, 0, stream).expect_err("it is open");
+    assert_eq!(refused.kind(), RejectionKind::TooManyOpen);
+    drop(admission);
+    assert!(check(&limiter, 0, stream).is_ok());
+}
+
+/// A full table has one account for all that it has no room for, and room again when units are back.
+#[test]
+fn full_table_sends_new_keys_to_one_account_until_there_is_room() {
+    let (limiter, clock) = limiter(quota(2, T));
+    let limiter = limiter.with_max_keys(7);
+    for key in 0..7 {
+        assert_eq!(spend(&limiter, key, 1), Ok(()));
+    }
+    assert_eq!(spend(&limiter, 100, 1), Ok(()));
+    assert_eq!(spend(&limiter, 101, 1), Ok(()));
+    assert_eq!(spend(&limiter, 102, 1), Err(T), "they share");
+    assert_eq!(spend(&limiter, 0, 1), Ok(()), "nobody else does");
+    let stats = limiter.stats();
+    assert_eq!((stats.keys, stats.overflowed_total), (7, 3));
+    clock.advance(T);
+    assert_eq!(spend(&limiter, 103, 2), Ok(()), "a place of its own");
+    assert_eq!(limiter.stats().evicted_total, 1);
+}
+
+/// C46: a process that was stopped for an hour has no more than a burst to give.
+#[test]
+fn c46_leap_of_the_clock_gives_one_burst() {
+    let (limiter, clock) = limiter(quota(3, T));
+    for hours in 0..3 {
+        clock.set(nanos(Duration::from_secs(60 * 60)) * hours);
+        for _ in 0..3 {
+            assert_eq!(spend(&limiter, 0, 1), Ok(()));
+        }
+        assert_eq!(spend(&limiter, 0, 1), Err(T));
+    }
+}
+
+/// C07, RL-6: coming back has units of its own, and takes none of the others.
+#[test]
+fn c07_coming_back_is_limited_apart() {
+    let (limiter, clock) = limiter(quota(1, T));
+    let limiter = limiter.with_resumes(quota(10, Duration::from_millis(100)));
+    let resume = Charge::new(1).with_budget(Budget::Resumes);
+    assert_eq!(spend(&limiter, 0, 1), Ok(()));
+    for _ in 0..10 {
+        assert!(check(&limiter, 0, resume).is_ok());
+    }
+    let refused = check(&limiter, 0, resume).expect_err("that was often");
+    assert_eq!(refused.retry_after(), Duration::from_millis(100));
+    assert_eq!(spend(&limiter, 0, 1), Err(T));
+    clock.advance(T);
+    assert_eq!(spend(&limiter, 0, 1), Ok(()));
+    assert!(check(&limiter, 0, resume).is_ok());
+}
+
+/// Whoever only counts streams says yes to all else.
+#[test]
+fn unlimited_quota_only_counts_what_is_open() {
+    let (limiter, _) = limiter(shadowcat::rate_limit::Quota::UNLIMITED);
+    let limiter = limiter.with_max_streams(streams(1));
+    let call = Charge::new(u32::MAX).with_hold(Some(Hold::Call));
+    for _ in 0..3 {
+        let admission = check(&limiter, 0, call).expect("none is open");
+        assert!(check(&limiter, 0, call).is_err());
+        assert!(check(&limiter, 1, call).is_ok(), "somebody else");
+        drop(admission);
+    }
+}
+
+/// A clock of the system only goes on.
+#[test]
+fn default_clock_goes_on_and_follows_a_paused_one() {
+    use shadowcat::rate_limit::MonotonicClock;
+
+    let clock = MonotonicClock::new();
+    let (one, other) = (clock.now(), clock.now());
+    assert!(one <= other);
+    let paused = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    paused.block_on(async {
+        let clock = MonotonicClock::default();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(clock.now(), Duration::from_secs(5));
+    });
+}
