@@ -93,6 +93,7 @@ impl Accounts {
     pub(super) fn open(&mut self, spare: &Spare, key: u64) -> usize {
         let way = spare.way;
         self.evicted += u64::from(self.keys[way] != 0);
+        // What is left there has passed, and says no more than nothing would.
         self.keys[way] = key;
         way
     }

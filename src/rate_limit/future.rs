@@ -63,11 +63,11 @@ pub(super) struct Waiting<S, B> {
 }
 
 impl<D, S, B, F, G> ResponseFuture<D, S, B, F, G> {
-    pub(super) fn waiting(verdict: D, waiting: Waiting<S, B>) -> Self {
+    pub(super) const fn waiting(verdict: D, waiting: Box<Waiting<S, B>>) -> Self {
         Self {
             state: State::Waiting {
                 verdict,
-                next: Some(Box::new(waiting)),
+                next: Some(waiting),
             },
         }
     }

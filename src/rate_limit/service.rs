@@ -113,19 +113,26 @@ where
             Asked::Now(Ok(admitted)) => ResponseFuture::calling(self.inner.call(request), admitted),
             Asked::Now(Err(refused)) => ResponseFuture::refused(refused),
             Asked::Later(verdict, charge) => {
-                // The service that was polled ready goes with the request; its clone stays behind.
-                let clone = self.inner.clone();
-                let service = mem::replace(&mut self.inner, clone);
-                let waiting = Waiting {
-                    request,
-                    charge,
-                    service,
-                    quota: self.shared.limiter.quota(),
-                    config: Arc::clone(&self.shared.config),
-                };
-                ResponseFuture::waiting(verdict, waiting)
+                ResponseFuture::waiting(verdict, self.waiting(request, charge))
             }
         }
+    }
+}
+
+impl<S: Clone, K, L: Limiter> RateLimit<S, K, L> {
+    /// What waits for a verdict. Apart from where it need not, because a request is much to move about.
+    #[cold]
+    fn waiting<B>(&mut self, request: Request<B>, charge: Charge) -> Box<Waiting<S, B>> {
+        // The service that was polled ready goes with the request; its clone stays behind.
+        let clone = self.inner.clone();
+        let service = mem::replace(&mut self.inner, clone);
+        Box::new(Waiting {
+            request,
+            charge,
+            service,
+            quota: self.shared.limiter.quota(),
+            config: Arc::clone(&self.shared.config),
+        })
     }
 }
 
