@@ -1,6 +1,6 @@
 //! CPU time and memory of the gateway, compared with a bare pass-through in the same run.
 //!
-//! `cargo bench --bench gateway` measures everything; `-- json auth sse paced idle` picks, and
+//! `cargo bench --bench gateway` measures everything; `-- json auth limit sse paced idle` picks, and
 //! `--rounds N` changes how often each proxy is measured. The upstream, the load and every proxy
 //! are processes of their own: this binary, started again with `--role`.
 
@@ -58,7 +58,7 @@ fn measure(args: &[String]) -> Result<ExitCode> {
         match arg.as_str() {
             "--bench" => benching = true,
             "--rounds" => rounds = args.next().ok_or("--rounds needs a number")?.parse()?,
-            "json" | "auth" | "sse" | "paced" | "idle" => wanted.push(arg.as_str()),
+            "json" | "auth" | "limit" | "sse" | "paced" | "idle" => wanted.push(arg.as_str()),
             _ => return Err(format!("unknown argument `{arg}`").into()),
         }
     }
@@ -82,6 +82,9 @@ fn measure(args: &[String]) -> Result<ExitCode> {
     }
     if runs("auth") {
         scenario::auth(rounds)?;
+    }
+    if runs("limit") {
+        scenario::limit(rounds)?;
     }
     if runs("sse") {
         scenario::full_speed(rounds, 64)?;
@@ -119,6 +122,8 @@ fn serve(role: &[String]) -> Result<()> {
                     "gateway" => gateway_role::replaying(listener, upstream).await,
                     "whole" => gateway_role::whole(listener, upstream).await,
                     "guarded" => gateway_role::guarded(listener, upstream).await,
+                    "counting" => gateway_role::limited(listener, upstream, true).await,
+                    "limited" => gateway_role::limited(listener, upstream, false).await,
                     _ => Err("unknown proxy".into()),
                 }
             }

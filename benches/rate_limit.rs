@@ -30,7 +30,7 @@ use shadowcat::{
     peer::PeerAddr,
     rate_limit::{
         ByPeer, ByPrincipal, BySession, ByTool, Charge, Decision, Limiter, LocalLimiter, Quota,
-        RateLimitLayer, ResponseBody,
+        RateKey, RateLimitLayer, ResponseBody,
     },
     session::{Session, SessionLayer},
 };
@@ -149,7 +149,7 @@ fn requests() {
     report::info("rate_limit/ns/principal_with_slot", compare(&held, &facts));
 }
 
-fn layer<K>(key: K) -> RateLimitLayer<K> {
+fn layer<K: RateKey>(key: K) -> RateLimitLayer<K> {
     RateLimitLayer::new(key, plenty())
 }
 

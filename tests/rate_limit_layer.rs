@@ -23,8 +23,8 @@ use rate_limit_support::{LIST, T, layer, message, quota};
 use shadowcat::{
     message::MessageLayer,
     rate_limit::{
-        Admission, ByPrincipal, Charge, Decision, Limiter, LimiterStats, LocalLimiter, Quota,
-        RateLimit, RateLimitLayer, Rejection, ResponseBody, Verdict,
+        Admission, ByPrincipal, Caller, Charge, Decision, KeyError, Limiter, LimiterStats,
+        LocalLimiter, Quota, RateKey, RateLimit, RateLimitLayer, Rejection, ResponseBody, Verdict,
     },
 };
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task::spawn};
@@ -383,6 +383,15 @@ fn layer_service_future_and_body_can_be_shared_and_sent() {
     assert!(!shown.contains("alice"), "{shown}");
     // Whatever tells keys need not be shown, nor be one that can be copied.
     struct Opaque;
+
+    impl RateKey for Opaque {
+        type Key<'a> = ();
+
+        fn key(&self, _: Caller<'_>) -> Result<(), KeyError> {
+            Ok(())
+        }
+    }
+
     let opaque = RateLimitLayer::new(Opaque, quota(1, T));
     let copy = opaque.clone();
     assert!(format!("{opaque:?} {copy:?}").contains("Opaque"));

@@ -1,6 +1,7 @@
 //! The processes under test: the stack of the gateway example, and parts of it.
 
 use std::future;
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use http::Uri;
@@ -8,6 +9,7 @@ use shadowcat::auth::{AuthLayer, MetadataService, Principal, ScopeLayer, Scopes,
 use shadowcat::message::MessageLayer;
 use shadowcat::origin::OriginLayer;
 use shadowcat::proxy::ReverseProxy;
+use shadowcat::rate_limit::Quota;
 use shadowcat::replay::ReplayLayer;
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
@@ -34,6 +36,26 @@ pub(crate) async fn whole(listener: TcpListener, upstream: Uri) -> Result<()> {
         OriginLayer::loopback(),
         stack::Options::DEFAULT,
     )?;
+    let routes = stack::Routes::new(mcp);
+    Ok(serve::serve(listener, routes, OPTIONS, future::pending()).await?)
+}
+
+/// The same with shares for everybody: much more than there is, or next to nothing.
+pub(crate) async fn limited(listener: TcpListener, upstream: Uri, has_enough: bool) -> Result<()> {
+    let quota = if has_enough {
+        Quota::per_second(1_000_000)?
+    } else {
+        // Which opens a session.
+        Quota::per(Duration::from_secs(60 * 60), 1)?
+    };
+    let options = stack::Options {
+        share: stack::Share {
+            quota,
+            max_streams: Some(NonZeroU16::MAX),
+        },
+        ..stack::Options::DEFAULT
+    };
+    let (mcp, _) = stack::mcp(&upstream, None, OriginLayer::loopback(), options)?;
     let routes = stack::Routes::new(mcp);
     Ok(serve::serve(listener, routes, OPTIONS, future::pending()).await?)
 }

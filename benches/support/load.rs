@@ -27,8 +27,8 @@ struct Target {
 
 /// Takes commands until standard input closes.
 ///
-/// `json ADDR CONNECTIONS REQUESTS` answers `done REQUESTS`, and so does `refused` with requests that
-/// are to be answered with 401. `streams ADDR COUNT REPLY` answers
+/// `json ADDR CONNECTIONS REQUESTS` answers `done REQUESTS`, and so do `refused` with requests that are
+/// to be answered with 401, and `limited` with those of 429. `streams ADDR COUNT REPLY` answers
 /// `opened COUNT` when each stream has had an event, then `done EVENTS` when all have ended; or,
 /// after the command `close`, `closed`.
 pub(crate) async fn run() -> Result<()> {
@@ -57,6 +57,11 @@ pub(crate) async fn run() -> Result<()> {
                     "200",
                 )
                 .await?
+            }
+            // The same, from one who has asked too often.
+            "limited" => {
+                let request = payload::call_request_of;
+                ask(addr, target, count, rest.parse()?, request, "429").await?
             }
             "refused" => {
                 let request =

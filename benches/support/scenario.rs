@@ -17,6 +17,11 @@ const AUTH_LIMIT: f64 = 1.04;
 /// To refuse a token, over a request that is proxied.
 const REFUSED_LIMIT: f64 = 0.55;
 
+/// With shares for everybody, over the gateway with none.
+const COUNTING_LIMIT: f64 = 1.04;
+/// To refuse who has asked too often, over a request that is proxied.
+const LIMITED_LIMIT: f64 = 0.55;
+
 const SSE_EVENTS: usize = 200_000;
 const SSE_LIMIT: f64 = 0.25;
 const SSE_PROXY_LIMIT: f64 = 0.20;
@@ -201,6 +206,23 @@ pub(crate) fn auth(count: usize) -> Result<()> {
     let refused = median(&mut refused?);
     info("auth/refused_us", refused);
     check("auth/refused_ratio", refused / proxied, REFUSED_LIMIT);
+    Ok(())
+}
+
+pub(crate) fn limit(count: usize) -> Result<()> {
+    let mut bench = Bench::start()?;
+    let proxies = [bench.proxy("whole")?, bench.proxy("counting")?];
+    let mut values = rounds(count, &proxies, |proxy| bench.json(proxy))?;
+    let counting = ratio(&values[1], &values[0]);
+    let proxied = median(&mut values[0]);
+    info("limit/whole_us", proxied);
+    info("limit/counting_us", median(&mut values[1]));
+    check("limit/counting_ratio_to_whole", counting, COUNTING_LIMIT);
+    let limited = bench.proxy("limited")?;
+    let refused: Result<Vec<_>> = (0..count).map(|_| bench.ask(&limited, "limited")).collect();
+    let refused = median(&mut refused?);
+    info("limit/refused_us", refused);
+    check("limit/refused_ratio", refused / proxied, LIMITED_LIMIT);
     Ok(())
 }
 

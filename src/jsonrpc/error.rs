@@ -1,4 +1,7 @@
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    fmt::{self, Write},
+};
 
 use bytes::Bytes;
 
@@ -37,7 +40,7 @@ impl ErrorObject {
     /// Adds a number to `data`. Add each key once.
     pub fn add_number(mut self, key: &'static str, number: u64) -> Self {
         self.push_key(key);
-        self.data.push_str(&number.to_string());
+        push_number(&mut self.data, number);
         self
     }
 
@@ -81,7 +84,7 @@ impl ErrorObject {
             json.push(',');
         }
         json.push_str(r#""error":{"code":"#);
-        json.push_str(&self.code.to_string());
+        push_number(&mut json, self.code);
         json.push_str(r#","message":"#);
         push_text(&mut json, &self.message);
         json.push_str(r#","data":{"source":"shadowcat""#);
@@ -91,6 +94,8 @@ impl ErrorObject {
     }
 
     fn push_key(&mut self, key: &str) {
+        // For most it is all that they take.
+        self.data.reserve(64);
         self.data.push(',');
         push_text(&mut self.data, key);
         self.data.push(':');
@@ -98,6 +103,18 @@ impl ErrorObject {
 }
 
 fn push_text(json: &mut String, text: &str) {
+    let is_plain = |byte: u8| byte >= b' ' && !matches!(byte, b'"' | b'\\');
+    if text.bytes().all(is_plain) {
+        json.push('"');
+        json.push_str(text);
+        json.push('"');
+        return;
+    }
     // `Value` writes itself without a failure to handle, unlike the generic writers.
     json.push_str(&serde_json::Value::from(text).to_string());
+}
+
+fn push_number(json: &mut String, number: impl fmt::Display) {
+    // A string takes whatever is written to it.
+    _ = write!(json, "{number}");
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use http::Request;
 
 use super::{
-    Budget, Charge, Quota, Verdict,
+    Budget, Charge, Verdict,
     clock::nanos,
     fields::Fields,
     layer::Config,
@@ -42,14 +42,13 @@ impl<G> Default for Admitted<G> {
 pub(super) fn admit<G, B>(
     verdict: Verdict<G>,
     charge: Charge,
-    quota: Quota,
     config: &Config,
     request: &Request<B>,
 ) -> Result<Admitted<G>, Refused> {
     match verdict {
         Ok(admission) => {
             let fields = if config.tells_all {
-                tell(charge, quota, admission.whole_in(), config)
+                tell(charge, admission.whole_in(), config)
             } else {
                 None
             };
@@ -60,17 +59,17 @@ pub(super) fn admit<G, B>(
         }
         Err(rejection) => {
             let message = request.extensions().get::<Message>();
-            Err(refuse::rejected(&rejection, charge, quota, config, message))
+            Err(refuse::rejected(&rejection, charge, config, message))
         }
     }
 }
 
 #[cold]
-fn tell(charge: Charge, quota: Quota, whole_in: Duration, config: &Config) -> Option<Box<Fields>> {
+fn tell(charge: Charge, whole_in: Duration, config: &Config) -> Option<Box<Fields>> {
     // What comes back for streams has another quota, which nobody is told of.
     if charge.budget() != Budget::Requests {
         return None;
     }
-    let left = quota.left(nanos(whole_in));
-    Fields::new(&config.name, quota, left, whole_in).map(Box::new)
+    let left = config.policy.quota().left(nanos(whole_in));
+    config.policy.fields(left, whole_in).map(Box::new)
 }

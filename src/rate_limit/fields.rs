@@ -8,33 +8,58 @@ use http::{HeaderMap, HeaderValue, header::RETRY_AFTER};
 use super::Quota;
 use crate::header::{RATE_LIMIT, RATE_LIMIT_POLICY};
 
-/// The fields of one response, whose values are made when it is known that they are sent.
+/// What is told of a quota, under a name.
+#[derive(Clone, Debug)]
+pub(super) struct Policy {
+    name: Box<str>,
+    quota: Quota,
+    /// `None` if there is nothing to tell.
+    field: Option<HeaderValue>,
+}
+
+/// What is told of a key.
 #[derive(Debug)]
 pub(super) struct Fields {
     policy: HeaderValue,
     limit: HeaderValue,
 }
 
-impl Fields {
-    /// Of a quota with that name, of which `left` units are left; `None` if there is nothing to tell.
-    ///
-    /// `within` is the effective window: the time for which the client has to do with these.
-    pub(super) fn new(name: &str, quota: Quota, left: u32, within: Duration) -> Option<Self> {
-        if quota.is_unlimited() {
-            return None;
-        }
+impl Policy {
+    /// The name is one that [`is_name`] takes.
+    pub(super) fn new(name: &str, quota: Quota) -> Self {
         let burst = quota.burst();
         // Without what the rounding of each interval has added, which is below a nanosecond.
         let rounding = Duration::from_nanos(burst.into());
         let window = seconds(quota.window().saturating_sub(rounding)).max(1);
-        let left = left.min(burst);
-        let within = seconds(within);
-        Some(Self {
-            policy: format!(r#""{name}";q={burst};w={window}"#).parse().ok()?,
-            limit: format!(r#""{name}";r={left};t={within}"#).parse().ok()?,
-        })
+        let field = HeaderValue::try_from(format!(r#""{name}";q={burst};w={window}"#));
+        Self {
+            name: name.into(),
+            quota,
+            field: field.ok().filter(|_| !quota.is_unlimited()),
+        }
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) const fn quota(&self) -> Quota {
+        self.quota
+    }
+
+    /// That `left` units are left of it; `None` if there is nothing to tell.
+    ///
+    /// `within` is the effective window: the time for which the client has to do with these.
+    pub(super) fn fields(&self, left: u32, within: Duration) -> Option<Fields> {
+        let policy = self.field.clone()?;
+        let (name, left) = (&self.name, left.min(self.quota.burst()));
+        let within = seconds(within);
+        let limit = HeaderValue::try_from(format!(r#""{name}";r={left};t={within}"#)).ok()?;
+        Some(Fields { policy, limit })
+    }
+}
+
+impl Fields {
     /// Next to those of other limiters, inside or further on: they are lists.
     #[cold]
     pub(super) fn append_to(self, headers: &mut HeaderMap) {
@@ -73,18 +98,20 @@ mod tests {
     #[test]
     fn quota_and_what_is_left_are_told() {
         let quota = Quota::per_minute(7).expect("a quota");
-        let fields = Fields::new("calls", quota, 3, Duration::from_millis(1_001));
+        let fields = Policy::new("calls", quota).fields(3, Duration::from_millis(1_001));
         let mut headers = HeaderMap::new();
         fields.expect("it has a limit").append_to(&mut headers);
         assert_eq!(headers["ratelimit-policy"], r#""calls";q=7;w=60"#);
         assert_eq!(headers["ratelimit"], r#""calls";r=3;t=2"#);
-        assert!(Fields::new("calls", Quota::UNLIMITED, 3, Duration::ZERO).is_none());
+        let unlimited = Policy::new("calls", Quota::UNLIMITED);
+        assert!(unlimited.fields(3, Duration::ZERO).is_none());
     }
 
     #[test]
     fn window_is_never_zero() {
         let quota = Quota::per(Duration::from_nanos(10), 10).expect("a quota");
-        let fields = Fields::new("x", quota, 10, Duration::ZERO).expect("it has a limit");
+        let fields = Policy::new("x", quota).fields(10, Duration::ZERO);
+        let fields = fields.expect("it has a limit");
         assert_eq!(fields.policy, r#""x";q=10;w=1"#);
         assert_eq!(fields.limit, r#""x";r=10;t=0"#);
     }

@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
-    Charge, Quota, ResponseBody, Verdict,
+    Charge, ResponseBody, Verdict,
     admit::{Admitted, admit},
     layer::Config,
     refuse::Refused,
@@ -58,7 +58,6 @@ pub(super) struct Waiting<S, B> {
     pub(super) request: Request<B>,
     pub(super) charge: Charge,
     pub(super) service: S,
-    pub(super) quota: Quota,
     pub(super) config: Arc<Config>,
 }
 
@@ -129,10 +128,9 @@ impl<S, B> Waiting<S, B> {
             request,
             charge,
             mut service,
-            quota,
             config,
         } = self;
-        match admit(verdict, charge, quota, &config, &request) {
+        match admit(verdict, charge, &config, &request) {
             Ok(admitted) => State::Calling {
                 call: service.call(request),
                 admitted,

@@ -37,7 +37,7 @@ impl<K, L: Limiter> Snapshot for Shared<K, L> {
     }
 
     fn name(&self) -> &str {
-        &self.config.name
+        self.config.policy.name()
     }
 }
 

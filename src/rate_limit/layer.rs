@@ -12,7 +12,10 @@ use http::Response;
 use tower_layer::Layer;
 
 use super::{
-    LimitHandle, LocalLimiter, Quota, RateLimit, Rejection, cost::Costs, fields, refuse::OnRefuse,
+    LimitHandle, Limiter, LocalLimiter, Quota, RateKey, RateLimit, Rejection,
+    cost::Costs,
+    fields::{self, Policy},
+    refuse::OnRefuse,
 };
 
 /// Lets each key do as much as it may.
@@ -36,7 +39,7 @@ pub(super) struct Shared<K, L> {
 #[derive(Clone, Debug)]
 pub(super) struct Config {
     pub(super) costs: Costs,
-    pub(super) name: Box<str>,
+    pub(super) policy: Policy,
     pub(super) tells_all: bool,
     pub(super) on_refuse: OnRefuse,
 }
@@ -67,7 +70,7 @@ impl Tally {
     }
 }
 
-impl<K> RateLimitLayer<K> {
+impl<K: RateKey> RateLimitLayer<K> {
     /// Lets each key spend `quota`, and remembers that in this process.
     pub fn new(key: K, quota: Quota) -> Self {
         Self::with_limiter(key, LocalLimiter::new(quota))
@@ -75,11 +78,15 @@ impl<K> RateLimitLayer<K> {
 }
 
 impl<K, L> RateLimitLayer<K, L> {
-    /// Lets each key do what `limiter` says.
-    pub fn with_limiter(key: K, limiter: L) -> Self {
+    /// Lets each key do what `limiter` says. Clients are told of the quota that it has now.
+    pub fn with_limiter(key: K, limiter: L) -> Self
+    where
+        K: RateKey,
+        L: Limiter,
+    {
         let config = Config {
             costs: Costs::default(),
-            name: "default".into(),
+            policy: Policy::new("default", limiter.quota()),
             tells_all: false,
             on_refuse: OnRefuse::default(),
         };
@@ -102,7 +109,7 @@ impl<K, L> RateLimitLayer<K, L> {
     pub fn handle(&self) -> LimitHandle
     where
         K: Send + Sync + 'static,
-        L: super::Limiter + Send + Sync + 'static,
+        L: Limiter + Send + Sync + 'static,
     {
         LimitHandle::new(Arc::clone(&self.shared))
     }
@@ -135,7 +142,7 @@ impl<K: Clone, L: Clone> RateLimitLayer<K, L> {
         if !fields::is_name(name) {
             return Err(NameError(()));
         }
-        Ok(self.change(|config| config.name = name.into()))
+        Ok(self.change(|config| config.policy = Policy::new(name, config.policy.quota())))
     }
 
     /// Tells clients with each response how much of their quota is left, not only when they are refused.

@@ -23,7 +23,7 @@ pub trait Limiter {
     /// [`Hasher`](std::hash::Hasher). It must not block.
     fn check<Key: Hash>(&self, key: &Key, charge: Charge) -> Decision<Self::Slot, Self::Future>;
 
-    /// What a key may do, for those who are told.
+    /// What a key may do. Clients are told of what it is when the layer is made.
     fn quota(&self) -> Quota;
 
     /// Counts what was.

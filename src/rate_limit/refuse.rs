@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 
 use super::{
-    Budget, Charge, KeyError, Quota, Rejection, RejectionKind,
-    fields::{Fields, insert_retry_after, millis},
+    Budget, Charge, KeyError, Rejection, RejectionKind,
+    fields::{insert_retry_after, millis},
     layer::Config,
 };
 use crate::{
@@ -28,7 +28,6 @@ type Hook = dyn Fn(&Rejection, Response<Bytes>) -> Response<Bytes> + Send + Sync
 pub(super) fn rejected(
     rejection: &Rejection,
     charge: Charge,
-    quota: Quota,
     config: &Config,
     message: Option<&Message>,
 ) -> Refused {
@@ -50,7 +49,7 @@ pub(super) fn rejected(
             StatusCode::FORBIDDEN,
             error(code::NEVER_FITS, "the request costs more than its quota")
                 .add_number("cost", charge.cost().into())
-                .add_number("quota", quota.burst().into()),
+                .add_number("quota", config.policy.quota().burst().into()),
         ),
     };
     let is_for_good = rejection.kind() == RejectionKind::NeverFits;
@@ -67,7 +66,7 @@ pub(super) fn rejected(
     // What comes back for streams has another quota, which nobody is told of.
     if charge.budget() == Budget::Requests {
         let within = rejection.retry_after();
-        if let Some(fields) = Fields::new(&config.name, quota, rejection.left(), within) {
+        if let Some(fields) = config.policy.fields(rejection.left(), within) {
             fields.append_to(response.headers_mut());
         }
     }

@@ -48,7 +48,7 @@ impl<S, K, L> RateLimit<S, K, L> {
     }
 }
 
-impl<S, K> RateLimit<S, K> {
+impl<S, K: RateKey> RateLimit<S, K> {
     /// The layer that makes this service, with nothing else set.
     pub fn layer(key: K, quota: Quota) -> RateLimitLayer<K> {
         RateLimitLayer::new(key, quota)
@@ -77,10 +77,7 @@ impl<K: RateKey, L: Limiter> Shared<K, L> {
             Err(error) => return Asked::Now(Err(self.keyless(&error, request))),
         };
         match self.limiter.check(&key, charge) {
-            Decision::Now(verdict) => {
-                let quota = self.limiter.quota();
-                Asked::Now(admit(verdict, charge, quota, &self.config, request))
-            }
+            Decision::Now(verdict) => Asked::Now(admit(verdict, charge, &self.config, request)),
             Decision::Later(verdict) => Asked::Later(verdict, charge),
         }
     }
@@ -119,7 +116,7 @@ where
     }
 }
 
-impl<S: Clone, K, L: Limiter> RateLimit<S, K, L> {
+impl<S: Clone, K, L> RateLimit<S, K, L> {
     /// What waits for a verdict. Apart from where it need not, because a request is much to move about.
     #[cold]
     fn waiting<B>(&mut self, request: Request<B>, charge: Charge) -> Box<Waiting<S, B>> {
@@ -130,7 +127,6 @@ impl<S: Clone, K, L: Limiter> RateLimit<S, K, L> {
             request,
             charge,
             service,
-            quota: self.shared.limiter.quota(),
             config: Arc::clone(&self.shared.config),
         })
     }
