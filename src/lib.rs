@@ -113,6 +113,8 @@ pub mod session;
 pub mod sse;
 pub mod store;
 
+#[cfg(all(test, feature = "session"))]
+mod captured_log;
 #[cfg(test)]
 mod mock_body;
 

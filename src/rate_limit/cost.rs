@@ -1,15 +1,13 @@
-use http::{
-    HeaderMap, Method, Request,
-    header::{ACCEPT, HeaderValue},
-};
+use http::{Method, Request};
 
 use super::{Budget, Charge, Hold, KeyError, by};
 use crate::{
-    header::{LAST_EVENT_ID, is_of_type},
+    header::LAST_EVENT_ID,
     jsonrpc::{Envelope, Kind, Peek},
     message::Message,
     pattern::Pattern,
     protocol::Era,
+    sse::accepts_event_stream,
 };
 
 /// What messages cost.
@@ -177,7 +175,7 @@ fn charge_get<B>(request: &Request<B>) -> Charged {
             .with_hold(Some(Hold::Resumption));
         return Charged::With(charge);
     }
-    if !accepts_stream(headers) {
+    if !accepts_event_stream(headers) {
         return with(Costs::DEFAULT, Some(Hold::Call));
     }
     // A client of MCP whose stream was cut before its first event comes back without a cursor, and gives
@@ -190,14 +188,6 @@ fn charge_get<B>(request: &Request<B>) -> Charged {
     };
     let charge = Charge::new(Costs::DEFAULT).with_budget(budget);
     Charged::With(charge.with_hold(Some(Hold::Stream)))
-}
-
-fn accepts_stream(headers: &HeaderMap) -> bool {
-    let mut accepted = headers.get_all(ACCEPT).iter();
-    accepted.any(|value: &HeaderValue| {
-        let mut kinds = value.as_bytes().split(|byte| *byte == b',');
-        kinds.any(|kind| is_of_type(kind, b"text/event-stream"))
-    })
 }
 
 #[cfg(test)]

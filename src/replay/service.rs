@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, header::ACCEPT};
+use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
@@ -17,9 +17,9 @@ use super::{
 };
 use crate::{
     BoxError,
-    header::{MCP_PROTOCOL_VERSION, MCP_SESSION_ID, is_of_type},
+    header::{MCP_PROTOCOL_VERSION, MCP_SESSION_ID},
     message::{Arrival, Limits, is_unread},
-    sse::EventId,
+    sse::{EventId, accepts_event_stream},
     store::EventStore,
 };
 
@@ -132,11 +132,7 @@ impl<S: Clone, T> Replay<S, T> {
 /// Whether a POST may be of an MCP client: it takes a stream for an answer, or has named its session
 /// or revision. Others may send JSON to whatever this layer is in front of.
 fn may_be_mcp(headers: &HeaderMap) -> bool {
-    let mut accepted = headers
-        .get_all(ACCEPT)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    accepted.any(|kind| is_of_type(kind, b"text/event-stream"))
+    accepts_event_stream(headers)
         || headers.contains_key(MCP_SESSION_ID)
         || headers.contains_key(MCP_PROTOCOL_VERSION)
 }

@@ -314,39 +314,12 @@ async fn try_once<T: SessionStore>(store: T, backlog: Arc<Backlog>, attempt: Att
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io,
-        sync::{Mutex, PoisonError},
-    };
-
     use super::*;
-    use crate::store::MemorySessionStore;
-
-    /// What is logged goes here.
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            lines.extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::{captured_log::CapturedLog, store::MemorySessionStore};
 
     #[tokio::test(start_paused = true)]
     async fn store_that_goes_on_failing_is_logged_now_and_then() {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        let _log = tracing::subscriber::set_default(subscriber);
+        let log = CapturedLog::start();
         let mut sweeper = Sweeper {
             realm: 1,
             last: 0,
@@ -360,8 +333,7 @@ mod tests {
             assert_eq!(sweeper.at - Instant::now(), PAUSE);
             tokio::time::advance(PAUSE).await;
         }
-        let log = lines.0.lock().expect("not poisoned").clone();
-        let log = String::from_utf8(log).expect("UTF-8");
+        let log = log.take();
         assert_eq!(log.lines().count(), 2, "{log}");
         assert!(log.contains("the store is not available"), "{log}");
     }

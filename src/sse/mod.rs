@@ -82,6 +82,7 @@ mod line;
 #[cfg(any(
     feature = "auth",
     feature = "proxy",
+    feature = "rate-limit",
     feature = "replay",
     feature = "session"
 ))]
@@ -90,6 +91,8 @@ mod media;
 mod place;
 mod rewrite;
 
+#[cfg(any(feature = "rate-limit", feature = "replay"))]
+pub(crate) use self::media::accepts_event_stream;
 #[cfg(any(
     feature = "auth",
     feature = "proxy",

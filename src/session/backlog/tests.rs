@@ -1,16 +1,14 @@
-use std::{
-    future::pending,
-    io,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Uri};
 
 use super::*;
-use crate::store::{
-    MemorySessionStore, Owner, SessionKey, SessionName,
-    faulty::{FaultyStore, Moment, Operation},
+use crate::{
+    captured_log::CapturedLog,
+    store::{
+        MemorySessionStore, Owner, SessionKey, SessionName,
+        faulty::{FaultyStore, Moment, Operation},
+    },
 };
 
 fn record() -> SessionRecord {
@@ -27,36 +25,10 @@ fn named(nth: usize) -> SessionRecord {
     record
 }
 
-/// What is logged goes here.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut lines = self.0.lock().expect("not poisoned");
-        lines.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// One test, because what is logged depends on who is the first to come to the line.
 #[test]
 fn each_queue_is_bounded_what_is_given_up_is_logged_and_duties_are_kept() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _log = tracing::subscriber::set_default(subscriber);
-    let log = || {
-        let bytes = std::mem::take(&mut *lines.0.lock().expect("not poisoned"));
-        String::from_utf8(bytes).expect("UTF-8")
-    };
+    let log = CapturedLog::start();
     let version = ProtocolVersion::V2025_06_18;
     for is_farewell in [false, true] {
         let backlog = Backlog::default();
@@ -72,9 +44,9 @@ fn each_queue_is_bounded_what_is_given_up_is_logged_and_duties_are_kept() {
             false => backlog.tell(&named(0)),
         }
         (0..Backlog::MAX).for_each(add);
-        assert_eq!(log(), "");
+        assert_eq!(log.take(), "");
         add(Backlog::MAX);
-        let log = log();
+        let log = log.take();
         assert!(log.contains("servers are not told"), "{log}");
         assert!(log.contains("count=1"), "{log}");
         for nth in 1..=Backlog::MAX {

@@ -106,7 +106,7 @@ impl Log {
     /// Begins to bring it into the processor's cache: nobody waits for what is read here, so that
     /// whatever else has to be fetched is fetched at the same time.
     #[inline]
-    pub(super) fn touch(&self) {
+    pub(super) fn prefetch(&self) {
         black_box(self.is_touched.load(Relaxed));
     }
 

@@ -37,7 +37,7 @@ impl EventWriter for MemoryWriter {
 
     #[inline]
     fn prepare(&self) {
-        self.log.touch();
+        self.log.prefetch();
     }
 
     fn close(&mut self, end: End) -> Self::Close {

@@ -1,7 +1,7 @@
 use super::*;
 use http::HeaderValue;
 
-use crate::store::StoreErrorKind;
+use crate::{captured_log::CapturedLog, store::StoreErrorKind};
 
 fn owner(name: u32) -> Owner {
     Owner::new(Some(&name.to_be_bytes()), None)
@@ -241,33 +241,9 @@ async fn sessions_of_a_layer_that_is_gone_expire_and_do_not_pile_up() {
     assert!(stats.unclaimed_total > 0, "they are bounded");
 }
 
-/// What is logged goes here.
-#[derive(Clone, Default)]
-struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0
-            .lock()
-            .expect("not poisoned")
-            .extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn b08_foreign_requests_are_logged_together() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _log = tracing::subscriber::set_default(subscriber);
+    let log = CapturedLog::start();
     let store = MemorySessionStore::new();
     give(&store, 1);
     let attempt = |times| {
@@ -278,8 +254,7 @@ async fn b08_foreign_requests_are_logged_together() {
     attempt(1_000);
     tokio::time::advance(Duration::from_secs(10)).await;
     attempt(1_000);
-    let log = lines.0.lock().expect("not poisoned").clone();
-    let log = String::from_utf8(log).expect("UTF-8");
+    let log = log.take();
     assert_eq!(log.lines().count(), 2, "{log}");
     assert!(log.contains("count=1000"), "{log}");
     assert_eq!(store.stats().foreign_total, 2_000);
