@@ -118,8 +118,14 @@ impl Era {
     /// which counts more, or with the [`Message`].
     #[must_use]
     pub fn of(extensions: &Extensions) -> Option<Self> {
+        Self::told(extensions, extensions.get())
+    }
+
+    /// The same, for who has looked the message up.
+    #[inline]
+    pub(crate) fn told(extensions: &Extensions, message: Option<&Message>) -> Option<Self> {
         let told = extensions.get::<Self>().copied();
-        told.or_else(|| extensions.get::<Message>()?.era())
+        told.or_else(|| message?.era())
     }
 
     /// Whether `initialize` opens a connection.

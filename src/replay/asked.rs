@@ -99,7 +99,7 @@ impl Asked {
         hub: &Hub,
     ) -> Self {
         let message = extensions.get::<Message>();
-        let era = Era::of(extensions);
+        let era = Era::told(extensions, message);
         let asks = match *method {
             Method::GET => Asks::Get,
             Method::POST => Asks::Post,

@@ -31,8 +31,8 @@ pub(super) enum Role {
     Pass,
     /// It is of a session.
     Member(Member),
-    /// It may open one.
-    Opening(Opening),
+    /// It may open one. Boxed, because few do.
+    Opening(Box<Opening>),
 }
 
 pub(super) struct Member {
@@ -90,16 +90,22 @@ pub(super) enum Todo {
     },
     /// Name the session that its server has given.
     Establish {
-        opening: Opening,
+        opening: Box<Opening>,
         /// The id that the client is given.
         outer: HeaderValue,
     },
 }
 
-/// A response, or what has to be done for it first.
-pub(super) enum Answer<B, T: SessionStore> {
-    Ready(Response<ResponseBody<B>>),
-    First(Started<T>, Todo, Response<B>),
+/// What becomes of a response.
+pub(super) enum Answer<T: SessionStore> {
+    /// It is passed on.
+    Pass,
+    /// The same, and its body is of the session.
+    Hold(Flight),
+    /// The store has to do something first.
+    First(Started<T>, Todo),
+    /// The client is given another one.
+    Refuse(Reason, Recipient),
 }
 
 impl From<Joined> for Role {
@@ -124,26 +130,27 @@ impl Role {
         path: Option<Arc<Uri>>,
         recipient: Recipient,
     ) -> Self {
-        Self::Opening(Opening {
+        Self::Opening(Box::new(Opening {
             session: flight.record().clone(),
             flight: Some(flight),
             name: None,
             path,
             keep,
             recipient,
-        })
+        }))
     }
 
-    pub(super) fn answer<B, T>(self, mut response: Response<B>, shared: &Shared<T>) -> Answer<B, T>
-    where
-        B: Body<Data = Bytes>,
-        T: SessionStore,
-    {
+    /// Judges a response where it is, because it is much to move about.
+    pub(super) fn answer<B, T: SessionStore>(
+        self,
+        response: &mut Response<B>,
+        shared: &Shared<T>,
+    ) -> Answer<T> {
         match self {
             Self::Pass => {
                 // It is said with the response to an `initialize` only (SES-1).
                 response.headers_mut().remove(MCP_SESSION_ID);
-                Answer::Ready(pass(response))
+                Answer::Pass
             }
             Self::Member(member) => member.answer(response, shared),
             Self::Opening(opening) => opening.answer(response, shared),
@@ -152,11 +159,11 @@ impl Role {
 }
 
 impl Member {
-    fn answer<B, T>(self, mut response: Response<B>, shared: &Shared<T>) -> Answer<B, T>
-    where
-        B: Body<Data = Bytes>,
-        T: SessionStore,
-    {
+    fn answer<B, T: SessionStore>(
+        self,
+        response: &mut Response<B>,
+        shared: &Shared<T>,
+    ) -> Answer<T> {
         let Self {
             flight,
             outer,
@@ -174,25 +181,26 @@ impl Member {
             }
             let end = Started::End(shared.store.end(key, flight.owner()));
             let todo = Todo::End { flight, is_first };
-            return Answer::First(end, todo, response);
+            return Answer::First(end, todo);
         }
-        // Some servers repeat the id.
-        let theirs = headers.get(MCP_SESSION_ID);
-        if theirs.is_some() && theirs == flight.upstream() {
-            headers.insert(MCP_SESSION_ID, outer);
-        } else {
-            headers.remove(MCP_SESSION_ID);
+        // Some servers repeat the id. To look its name up costs as much as to look at a dozen.
+        if headers.keys().any(|name| *name == MCP_SESSION_ID) {
+            if headers.get(MCP_SESSION_ID) == flight.upstream() {
+                headers.insert(MCP_SESSION_ID, outer);
+            } else {
+                headers.remove(MCP_SESSION_ID);
+            }
         }
-        Answer::Ready(hold(response, flight, None))
+        Answer::Hold(flight)
     }
 }
 
 impl Opening {
     fn answer<B, T: SessionStore>(
-        mut self,
-        mut response: Response<B>,
+        mut self: Box<Self>,
+        response: &mut Response<B>,
         shared: &Shared<T>,
-    ) -> Answer<B, T> {
+    ) -> Answer<T> {
         let status = response.status();
         let headers = response.headers_mut();
         let max = if shared.config.passes_ids {
@@ -210,7 +218,7 @@ impl Opening {
         };
         headers.remove(MCP_SESSION_ID);
         let Some(upstream) = upstream else {
-            return Answer::Ready(pass(response));
+            return Answer::Pass;
         };
         let given = if shared.config.passes_ids {
             Some((SessionId::digest(upstream.as_bytes()), upstream.clone()))
@@ -228,11 +236,11 @@ impl Opening {
             opening: self,
             outer,
         };
-        Answer::First(establish, todo, response)
+        Answer::First(establish, todo)
     }
 
-    fn refuse<B, T: SessionStore>(self, reason: Reason) -> Answer<B, T> {
-        Answer::Ready(respond(reason.refusal(), &self.recipient))
+    fn refuse<T: SessionStore>(&self, reason: Reason) -> Answer<T> {
+        Answer::Refuse(reason, self.recipient.clone())
     }
 
     /// The response of a session that is there now, or is not.
@@ -361,7 +369,7 @@ fn named(headers: &HeaderMap, max: usize) -> Result<Option<HeaderValue>, ()> {
     }
 }
 
-fn pass<B>(response: Response<B>) -> Response<ResponseBody<B>> {
+pub(super) fn pass<B>(response: Response<B>) -> Response<ResponseBody<B>> {
     response.map(|body| ResponseBody::plain(body::ResponseBody::inner(body)))
 }
 
@@ -374,7 +382,7 @@ pub(super) fn respond<B>(refusal: Refusal, recipient: &Recipient) -> Response<Re
     refusal.into_response(recipient).map(ResponseBody::plain)
 }
 
-fn hold<B>(
+pub(super) fn hold<B>(
     mut response: Response<B>,
     flight: Flight,
     learner: Option<Box<Learner>>,

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     message::Message,
-    refusal::{Recipient, Refusal},
+    refusal::Recipient,
     store::{Owner, SessionLease, SessionStore, StoreError, StoreErrorKind},
 };
 
@@ -26,7 +26,7 @@ pub(super) enum Begun {
     /// It is to be called.
     Ready(Role),
     /// It is not.
-    Refused(Refusal, Recipient),
+    Refused(Reason, Recipient),
     /// The store has to say something first. Only then there is a box.
     Waiting(LookingUp, Lookup),
 }
@@ -125,7 +125,7 @@ fn full(error: &StoreError) -> Reason {
 }
 
 fn refused<B>(request: &Request<B>, reason: Reason) -> Begun {
-    Begun::Refused(reason.refusal(), recipient(request))
+    Begun::Refused(reason, recipient(request))
 }
 
 fn recipient<B>(request: &Request<B>) -> Recipient {

@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use super::{
     ResponseBody,
-    answer::{Answer, Role, Started, Todo, respond, unavailable},
+    answer::{Answer, Role, Started, Todo, hold, pass, respond, unavailable},
     begin::{Begun, begin, resume},
     keep::at_once,
     layer::Shared,
@@ -174,15 +174,21 @@ where
                     go_on(begun, request, service)
                 }
                 StateProj::Calling { call, role } => {
-                    let response = ready!(call.poll(cx))?;
+                    let mut response = ready!(call.poll(cx))?;
                     let role = role.take().expect("polled after completion");
-                    match role.answer(response, this.shared) {
-                        Answer::Ready(response) => return Poll::Ready(Ok(response)),
-                        Answer::First(started, todo, response) => {
+                    match role.answer(&mut response, this.shared) {
+                        Answer::Hold(flight) => {
+                            return Poll::Ready(Ok(hold(response, flight, None)));
+                        }
+                        Answer::Pass => return Poll::Ready(Ok(pass(response))),
+                        Answer::First(started, todo) => {
                             match store(started, todo, response, this.shared) {
                                 Ok(response) => return Poll::Ready(Ok(response)),
                                 Err(state) => state,
                             }
+                        }
+                        Answer::Refuse(reason, recipient) => {
+                            return Poll::Ready(Ok(respond(reason.refusal(), &recipient)));
                         }
                     }
                 }
@@ -210,7 +216,7 @@ where
 {
     match begun {
         Begun::Ready(role) => State::calling(service.call(request), role),
-        Begun::Refused(refusal, recipient) => State::refused(refusal, recipient),
+        Begun::Refused(reason, recipient) => State::refused(reason.refusal(), recipient),
         Begun::Waiting(wait, lookup) => State::looking_up(wait, lookup, request, service),
     }
 }

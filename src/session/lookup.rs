@@ -1,7 +1,6 @@
-use http::{
-    HeaderMap, HeaderValue, Method, Request,
-    header::{Entry, OccupiedEntry},
-};
+use std::mem;
+
+use http::{HeaderMap, HeaderValue, Method, Request};
 
 use super::{
     Session,
@@ -45,7 +44,7 @@ pub(super) fn judge<B, T>(
 ) -> Result<Option<Lookup>, Reason> {
     let extensions = request.extensions();
     let message = extensions.get::<Message>();
-    let era = Era::of(extensions).unwrap_or_else(|| {
+    let era = Era::told(extensions, message).unwrap_or_else(|| {
         let peek = message.map(Message::peek);
         let peek = peek
             .as_ref()
@@ -94,12 +93,13 @@ pub(super) fn judge<B, T>(
     }
 }
 
-/// The one session id that a request has, if any.
+/// The one session id that a request has, if any. To look its name up costs as much as to look at a
+/// dozen.
 fn named(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Reason> {
-    let mut values = headers.get_all(MCP_SESSION_ID).iter();
+    let mut values = headers.iter().filter(|(name, _)| **name == MCP_SESSION_ID);
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
-        (Some(value), None) if id::is_legal(value.as_bytes(), SessionId::MAX_LEN) => {
+        (Some((_, value)), None) if id::is_legal(value.as_bytes(), SessionId::MAX_LEN) => {
             Ok(Some(value))
         }
         _ => Err(Reason::Malformed),
@@ -112,7 +112,7 @@ fn is_initialize(message: &Message) -> bool {
         return false;
     };
     peek.single().is_some_and(|one| {
-        one.kind() == Kind::Request && one.method().as_deref() == Some("initialize")
+        one.kind() == Kind::Request && one.method_bytes().as_deref() == Some(b"initialize")
     })
 }
 
@@ -134,24 +134,25 @@ pub(super) fn join<B, T>(
         }
     };
     shared.note_session();
-    let peek = request.extensions().get::<Message>().map(Message::peek);
-    let (ids, is_batch) = match &peek {
-        Some(Ok(peek)) => (Ids::of(peek), peek.is_batch()),
+    let message = request.extensions().get::<Message>();
+    let (ids, is_batch) = match message.map(Message::peek) {
+        Some(Ok(peek)) => (Ids::of(&peek), peek.is_batch()),
         _ => (Ids::None, false),
     };
     if let Some(version) = lease.version() {
-        follow(request, version, is_batch)?;
+        let told = Era::told(request.extensions(), message);
+        follow(request, version, told, is_batch)?;
     }
     // The claim goes with it if the request is refused after all.
     let flight = Flight::start(lease, ids).map_err(|_| Reason::Repeated)?;
     let is_delete = request.method() == Method::DELETE;
-    let (Some(upstream), Some(mut name)) = (flight.upstream(), name(request.headers_mut())) else {
+    let (Some(upstream), Some(name)) = (flight.upstream(), name(request.headers_mut())) else {
         return Err(unknown(shared));
     };
     let outer = if shared.config.passes_ids {
-        name.get().clone()
+        name.clone()
     } else {
-        name.insert(upstream.clone())
+        mem::replace(name, upstream.clone())
     };
     // One asks the server, and another one finds the session about to end (D09).
     let mut ending = None;
@@ -174,31 +175,32 @@ pub(super) fn join<B, T>(
     })
 }
 
-fn name(headers: &mut HeaderMap) -> Option<OccupiedEntry<'_, HeaderValue>> {
-    match headers.entry(MCP_SESSION_ID) {
-        Entry::Occupied(name) => Some(name),
-        Entry::Vacant(_) => None,
-    }
+/// The same, when it is known that there is one.
+fn name(headers: &mut HeaderMap) -> Option<&mut HeaderValue> {
+    let mut fields = headers.iter_mut();
+    let (_, value) = fields.find(|(name, _)| **name == MCP_SESSION_ID)?;
+    Some(value)
 }
 
 /// Has a request follow what its session has agreed on, whatever its header says (VER-3).
 fn follow<B>(
     request: &mut Request<B>,
     version: ProtocolVersion,
+    told: Option<Era>,
     is_batch: bool,
 ) -> Result<(), Reason> {
-    let header = request.headers().get(MCP_PROTOCOL_VERSION);
-    if header.is_some_and(|header| header != version.as_str()) {
-        tracing::debug!(%version, "a request has another version than its session");
-    }
     let agreed = Era::from(version);
     if is_batch && !agreed.allows_batches() {
         return Err(Reason::Batch);
     }
-    let extensions = request.extensions_mut();
-    if Era::of(extensions) != Some(agreed) {
-        extensions.insert(agreed);
+    if told == Some(agreed) {
+        return Ok(());
     }
+    let header = request.headers().get(MCP_PROTOCOL_VERSION);
+    if header.is_some_and(|header| header != version.as_str()) {
+        tracing::debug!(%version, "a request has another version than its session");
+    }
+    request.extensions_mut().insert(agreed);
     Ok(())
 }
 

@@ -89,8 +89,8 @@ where
                 let call = self.inner.call(request);
                 ResponseFuture::calling(call, role, shared)
             }
-            Begun::Refused(refusal, recipient) => {
-                ResponseFuture::refused(refusal, recipient, shared)
+            Begun::Refused(reason, recipient) => {
+                ResponseFuture::refused(reason.refusal(), recipient, shared)
             }
             Begun::Waiting(wait, lookup) => {
                 ResponseFuture::waiting(wait, lookup, request, self.take_ready(), shared)
