@@ -12,7 +12,7 @@ use shadowcat::proxy::ReverseProxy;
 use shadowcat::rate_limit::Quota;
 use shadowcat::replay::ReplayLayer;
 use tokio::net::TcpListener;
-use tower::ServiceBuilder;
+use tower::{Layer, ServiceBuilder};
 
 use super::{payload, proc::Result};
 
@@ -30,13 +30,8 @@ const OPTIONS: serve::Options = serve::Options {
 
 /// Serves the gateway on `listener` in front of `upstream`.
 pub(crate) async fn whole(listener: TcpListener, upstream: Uri) -> Result<()> {
-    let (mcp, _) = stack::mcp(
-        &upstream,
-        None,
-        OriginLayer::loopback(),
-        stack::Options::DEFAULT,
-    )?;
-    let routes = stack::Routes::new(mcp);
+    let (resumable, _) = stack::resumable(&upstream, stack::Options::DEFAULT)?;
+    let routes = stack::Routes::new(stack::mcp(resumable, None, OriginLayer::loopback()));
     Ok(serve::serve(listener, routes, OPTIONS, future::pending()).await?)
 }
 
@@ -48,15 +43,14 @@ pub(crate) async fn limited(listener: TcpListener, upstream: Uri, has_enough: bo
         // Which opens a session.
         Quota::per(Duration::from_secs(60 * 60), 1)?
     };
-    let options = stack::Options {
-        share: stack::Share {
-            quota,
-            max_streams: Some(NonZeroU16::MAX),
-        },
-        ..stack::Options::DEFAULT
+    let share = stack::Share {
+        quota,
+        max_streams: Some(NonZeroU16::MAX),
     };
-    let (mcp, _) = stack::mcp(&upstream, None, OriginLayer::loopback(), options)?;
-    let routes = stack::Routes::new(mcp);
+    let limits = share.layer().ok_or("nothing is limited")?;
+    let (resumable, _) = stack::resumable(&upstream, stack::Options::DEFAULT)?;
+    let limited = limits.layer(resumable);
+    let routes = stack::Routes::new(stack::mcp(limited, None, OriginLayer::loopback()));
     Ok(serve::serve(listener, routes, OPTIONS, future::pending()).await?)
 }
 
@@ -67,14 +61,14 @@ pub(crate) async fn guarded(listener: TcpListener, upstream: Uri) -> Result<()> 
     let metadata = MetadataService::builder("https://mcp.example.com/mcp")
         .allow_no_authorization_server()
         .build()?;
-    let (mcp, _) = stack::guarded(
-        &upstream,
+    let (resumable, _) = stack::resumable(&upstream, stack::Options::DEFAULT)?;
+    let mcp = stack::guarded(
+        resumable,
         None,
         OriginLayer::loopback(),
         AuthLayer::new(tokens).with_metadata(&metadata),
         ScopeLayer::new().add_method("tools/call", Scopes::new(["call"])?),
-        stack::Options::DEFAULT,
-    )?;
+    );
     let routes = stack::Routes::new(mcp)
         .with_metadata(Some(metadata))
         .with_preflights(true);

@@ -17,13 +17,24 @@ mod demo;
 mod serve;
 mod stack;
 
-use std::{error::Error, io::Write, process::ExitCode, time::Duration};
+use std::{
+    convert::Infallible,
+    error::Error,
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
 
 use args::Args;
+use bytes::Bytes;
 use clap::Parser;
-use http::Uri;
-use shadowcat::replay::ReplayHandle;
+use http::{Request, Response, Uri};
+use http_body::Body;
+use hyper::body::Incoming;
+use shadowcat::{body::RequestBody, origin::OriginLayer};
 use tokio::{net::TcpListener, runtime, sync::watch};
+use tower::{Layer, Service};
+use tower_http::cors::CorsLayer;
 
 /// When clients of open streams come back after a stop, at the earliest.
 const COME_BACK_AFTER: Duration = Duration::from_secs(1);
@@ -33,7 +44,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 fn main() -> ExitCode {
     let args = Args::parse();
     tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
         .with_max_level(tracing::Level::INFO)
         .init();
     match args.check().map_err(Into::into).and_then(|()| start(&args)) {
@@ -77,16 +88,20 @@ async fn run(args: &Args) -> Result<()> {
             (url.parse::<Uri>()?, Some((demo, stop)))
         }
     };
-    let origin = args.origin(addr)?;
-    let cors = args.cors()?;
-    let guard = args.auth.guard(addr)?;
-    let is_guarded = guard.is_some();
-    let unusable = |error| format!("--upstream {upstream}: {error}");
-    let stack = args.stack()?;
-    let options = serve::Options {
-        keep_alive: args.keep_alive,
-        grace: args.shutdown_grace,
+    let front = Front {
+        listener,
+        cors: args.cors()?,
+        origin: args.origin(addr)?,
+        guard: args.auth.guard(addr)?,
+        options: serve::Options {
+            keep_alive: args.keep_alive,
+            grace: args.shutdown_grace,
+        },
     };
+    let is_guarded = front.guard.is_some();
+    let stack = args.stack()?;
+    let (resumable, streams) = stack::resumable(&upstream, stack)
+        .map_err(|error| format!("--upstream {upstream}: {error}"))?;
     // Said once nothing can go wrong any more.
     let begin = || {
         say(&format!("listening on http://{addr}/mcp"));
@@ -98,42 +113,16 @@ async fn run(args: &Args) -> Result<()> {
         );
         tokio::spawn(signals);
     };
-    let stop_with = |streams: ReplayHandle| async move {
+    begin();
+    let stop = async move {
         until(stopped).await;
         // Their clients are told to come back, to whoever listens here by then. Without this, a
         // stream that has no end would use the whole grace period up.
         streams.end_all(COME_BACK_AFTER);
     };
-    match guard {
-        None => {
-            let (mcp, streams) = stack::mcp(&upstream, cors, origin, stack).map_err(unusable)?;
-            begin();
-            let routes = stack::Routes::new(mcp);
-            serve::serve(listener, routes, options, stop_with(streams)).await?;
-        }
-        Some(auth::Guard {
-            auth,
-            signed,
-            scopes,
-            metadata,
-        }) => {
-            let is_read_by_pages = cors.is_some();
-            let (mcp, streams) =
-                stack::guarded(&upstream, cors, origin, auth, scopes, stack).map_err(unusable)?;
-            begin();
-            if let Some(signed) = signed {
-                // Meanwhile it can be called: the first token would wait for them too.
-                tokio::spawn(async move {
-                    if let Err(error) = signed.fetch_keys().await {
-                        tracing::warn!(%error, "there are no keys yet to verify tokens with");
-                    }
-                });
-            }
-            let routes = stack::Routes::new(mcp)
-                .with_metadata(metadata)
-                .with_preflights(!is_read_by_pages);
-            serve::serve(listener, routes, options, stop_with(streams)).await?;
-        }
+    match stack.share.layer() {
+        None => front.serve(resumable, stop).await?,
+        Some(share) => front.serve(share.layer(resumable), stop).await?,
     }
     if let Some((demo, stop)) = demo {
         stop.send_replace(true);
@@ -141,6 +130,58 @@ async fn run(args: &Args) -> Result<()> {
     }
     say("stopped");
     Ok(())
+}
+
+/// What is in front of the upstream, whatever is limited there.
+struct Front {
+    listener: TcpListener,
+    cors: Option<CorsLayer>,
+    origin: OriginLayer,
+    guard: Option<auth::Guard>,
+    options: serve::Options,
+}
+
+impl Front {
+    async fn serve<S, B>(self, upstream: S, stop: impl Future<Output = ()>) -> io::Result<()>
+    where
+        S: Service<Request<RequestBody<Incoming>>, Response = Response<B>, Error = Infallible>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send,
+        B: Body<Data = Bytes, Error: Error + Send + Sync> + Send + 'static,
+    {
+        let Self {
+            listener,
+            cors,
+            origin,
+            guard,
+            options,
+        } = self;
+        let Some(auth::Guard {
+            auth,
+            signed,
+            scopes,
+            metadata,
+        }) = guard
+        else {
+            let routes = stack::Routes::new(stack::mcp(upstream, cors, origin));
+            return serve::serve(listener, routes, options, stop).await;
+        };
+        if let Some(signed) = signed {
+            // Meanwhile it can be called: the first token would wait for them too.
+            tokio::spawn(async move {
+                if let Err(error) = signed.fetch_keys().await {
+                    tracing::warn!(%error, "there are no keys yet to verify tokens with");
+                }
+            });
+        }
+        let is_read_by_pages = cors.is_some();
+        let routes = stack::Routes::new(stack::guarded(upstream, cors, origin, auth, scopes))
+            .with_metadata(metadata)
+            .with_preflights(!is_read_by_pages);
+        serve::serve(listener, routes, options, stop).await
+    }
 }
 
 /// What there is, and a first command to try.
@@ -176,7 +217,7 @@ Stop with Ctrl-C or SIGTERM."#
 
 /// Prints a line. Whoever started this may have stopped reading, which is no reason to fail.
 fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 /// Completes once `stop` was sent.
@@ -186,7 +227,7 @@ async fn until(mut stop: watch::Receiver<bool>) {
 }
 
 /// Turns the first SIGTERM or Ctrl-C into a clean stop, and the second into an end at once.
-fn signals(stop: watch::Sender<bool>) -> std::io::Result<impl Future<Output = ()>> {
+fn signals(stop: watch::Sender<bool>) -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut terminate = signal(SignalKind::terminate())?;

@@ -22,31 +22,29 @@ use shadowcat::{
     message::{MessageLayer, ReadMessage},
     origin::{CheckOrigin, OriginLayer},
     proxy::{ReverseProxy, UpstreamUrlError},
-    rate_limit::{
-        ByPeer, ByPrincipal, LocalLimiter, Or, Quota, RateKey, RateLimit, RateLimitLayer,
-    },
+    rate_limit::{ByPeer, ByPrincipal, LocalLimiter, Or, Quota, RateKey, RateLimitLayer},
     replay::{Replay, ReplayHandle, ReplayLayer},
     session::{BindSession, SessionLayer},
     store::{MemorySessionStore, MemoryStore, erased::ErasedStore},
 };
 use tower::{
-    Service, ServiceBuilder,
+    Layer, Service, ServiceBuilder,
     util::{Either, option_layer},
 };
 use tower_http::cors::{AllowHeaders, AllowOrigin, Cors, CorsLayer};
 
 /// The stack of `/mcp`, outermost layer first.
-pub(crate) type Mcp = Readable<CheckOrigin<ReadMessage<BindSession<Resumable, Sessions>>>>;
+pub(crate) type Mcp<S> = Readable<CheckOrigin<ReadMessage<BindSession<S, Sessions>>>>;
 
 /// The same for those who are known.
-pub(crate) type Guarded<A> =
-    Readable<CheckOrigin<Auth<ReadMessage<CheckScopes<BindSession<Resumable, Sessions>>>, A>>>;
+pub(crate) type Guarded<S, A> =
+    Readable<CheckOrigin<Auth<ReadMessage<CheckScopes<BindSession<S, Sessions>>>, A>>>;
 
 /// What the pages of listed origins may read, if any are listed.
 type Readable<S> = Either<Cors<S>, S>;
 
-/// The upstream, with streams that can be resumed, as far as somebody may.
-type Resumable = RateLimit<Replay<ReverseProxy<RequestBody<Incoming>>, Store>, Caller>;
+/// The upstream, with streams that can be resumed.
+pub(crate) type Resumable = Replay<ReverseProxy<RequestBody<Incoming>>, Store>;
 
 /// Who shares are given to: those who are known, or else where they come from.
 type Caller = Or<ByPrincipal, ByPeer>;
@@ -102,7 +100,11 @@ impl Share {
         max_streams: None,
     };
 
-    fn layer(self) -> RateLimitLayer<Caller> {
+    /// Gives everybody their share. If nothing is limited there is no layer, and it costs nothing.
+    pub(crate) fn layer(self) -> Option<RateLimitLayer<Caller>> {
+        if self.quota.is_unlimited() && self.max_streams.is_none() {
+            return None;
+        }
         let mut limiter = LocalLimiter::new(self.quota);
         if self.quota.is_unlimited() {
             limiter = limiter.with_resumes(Quota::UNLIMITED);
@@ -110,7 +112,8 @@ impl Share {
         if let Some(max) = self.max_streams {
             limiter = limiter.with_max_streams(max);
         }
-        RateLimitLayer::with_limiter(ByPrincipal.or(ByPeer::new()), limiter)
+        let caller = ByPrincipal.or(ByPeer::new());
+        Some(RateLimitLayer::with_limiter(caller, limiter))
     }
 }
 
@@ -158,15 +161,9 @@ pub(crate) fn cors(origins: Vec<HeaderValue>) -> Option<CorsLayer> {
     Some(cors)
 }
 
-/// The stack in front of `upstream`, and what ends its streams.
-pub(crate) fn mcp(
-    upstream: &Uri,
-    cors: Option<CorsLayer>,
-    origin: OriginLayer,
-    options: Options,
-) -> Result<(Mcp, ReplayHandle), UpstreamUrlError> {
-    let (resumable, streams) = resumable(upstream, options)?;
-    let mcp = ServiceBuilder::new()
+/// The stack in front of `upstream`: what is [`resumable`], inside of limits if there are any.
+pub(crate) fn mcp<S>(upstream: S, cors: Option<CorsLayer>, origin: OriginLayer) -> Mcp<S> {
+    ServiceBuilder::new()
         // Before anything that could refuse: a preflight is answered here, and a refusal without
         // these fields is unreadable for the page.
         .layer(option_layer(cors))
@@ -177,21 +174,18 @@ pub(crate) fn mcp(
         .layer(MessageLayer::new())
         // Gives clients session ids of our own. Nobody is known here, so possession of one is all.
         .layer(SessionLayer::new(Sessions::new()).allow_anonymous())
-        .service(resumable);
-    Ok((mcp, streams))
+        .service(upstream)
 }
 
 /// The same for those whom `auth` lets in, as far as `scopes` does.
-pub(crate) fn guarded<A>(
-    upstream: &Uri,
+pub(crate) fn guarded<S, A>(
+    upstream: S,
     cors: Option<CorsLayer>,
     origin: OriginLayer,
     auth: AuthLayer<A>,
     scopes: ScopeLayer,
-    options: Options,
-) -> Result<(Guarded<A>, ReplayHandle), UpstreamUrlError> {
-    let (resumable, streams) = resumable(upstream, options)?;
-    let mcp = ServiceBuilder::new()
+) -> Guarded<S, A> {
+    ServiceBuilder::new()
         .layer(option_layer(cors))
         .layer(origin)
         // Before anything is read, so that those who are not let in cost little. What the upstream
@@ -201,18 +195,19 @@ pub(crate) fn guarded<A>(
         .layer(scopes)
         // Each session is its principal's.
         .layer(SessionLayer::new(Sessions::new()))
-        .service(resumable);
-    Ok((mcp, streams))
+        .service(upstream)
 }
 
 /// The upstream with streams that can be resumed, which it need not know of, and what ends them.
-fn resumable(
+///
+/// Limits go outside of it: a stream that its client has left is nobody's to wait for.
+pub(crate) fn resumable(
     upstream: &Uri,
     options: Options,
 ) -> Result<(Resumable, ReplayHandle), UpstreamUrlError> {
     let Options {
         window,
-        share,
+        share: _,
         keep_alive,
     } = options;
     let proxy = ReverseProxy::builder(upstream)?
@@ -222,12 +217,7 @@ fn resumable(
         .with_max_detached_for(window.time)
         .with_keep_alive(Some(keep_alive));
     let streams = replay.handle();
-    let resumable = ServiceBuilder::new()
-        // Outside of what it shares out: a stream that its client has left is nobody's to wait for.
-        .layer(share.layer())
-        .layer(replay)
-        .service(proxy);
-    Ok((resumable, streams))
+    Ok((replay.layer(proxy), streams))
 }
 
 /// `/mcp`, its metadata and `/healthz`; nothing else reaches the upstream (PRX-13).

@@ -72,13 +72,9 @@ pub(crate) async fn gateway_for(
     let (alive, dropped) = watch::channel(());
     let (listener, address) = bind().await;
     let upstream = upstream.parse().expect("a URL");
-    let (mcp, streams) = stack::mcp(
-        &upstream,
-        None,
-        OriginLayer::loopback(),
-        stack::Options::DEFAULT,
-    )
-    .expect("a usable upstream");
+    let (resumable, streams) =
+        stack::resumable(&upstream, stack::Options::DEFAULT).expect("a usable upstream");
+    let mcp = stack::mcp(resumable, None, OriginLayer::loopback());
     let service = MapRequest::new(
         stack::Routes::new(mcp),
         move |mut request: Request<Incoming>| {
@@ -117,15 +113,10 @@ where
         scopes,
         metadata,
     } = guard(&url);
-    let (mcp, streams) = stack::guarded(
-        &upstream.parse().expect("a URL"),
-        None,
-        OriginLayer::loopback(),
-        auth,
-        scopes,
-        stack::Options::DEFAULT,
-    )
-    .expect("a usable upstream");
+    let upstream = upstream.parse().expect("a URL");
+    let (resumable, streams) =
+        stack::resumable(&upstream, stack::Options::DEFAULT).expect("a usable upstream");
+    let mcp = stack::guarded(resumable, None, OriginLayer::loopback(), auth, scopes);
     let routes = stack::Routes::new(mcp).with_metadata(Some(metadata));
     tokio::spawn(serve::serve(listener, routes, OPTIONS, closed(dropped)));
     Endpoint {
