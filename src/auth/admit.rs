@@ -31,7 +31,16 @@ pub(super) struct Asked {
     pub(super) hides_unauthorized: bool,
 }
 
+impl Asked {
+    /// Whether every response is passed on as it is.
+    #[inline]
+    pub(super) const fn is_nothing(&self) -> bool {
+        self.expiry.is_none() && !self.hides_unauthorized
+    }
+}
+
 /// Makes a request one of the principal that was found, or does not.
+#[inline]
 pub(super) fn admit<B>(
     request: &mut Request<B>,
     decided: Result<Principal, Rejection>,
@@ -84,6 +93,7 @@ fn set_upstream_credential<B>(request: &mut Request<B>, config: &Config) {
 /// # Errors
 ///
 /// If it has. Whoever verified the token looks too, but may have looked earlier (B38).
+#[inline]
 fn expiry<B>(
     request: &Request<B>,
     principal: &Principal,

@@ -8,7 +8,8 @@ use http::{Extensions, HeaderMap, Method, Request, Uri};
 /// `Debug` shows no header field and no query.
 #[derive(Clone, Copy)]
 pub struct Credentials<'a> {
-    token: &'a str,
+    // Characters of RFC 6750, so it is text whenever somebody asks for that.
+    token: &'a [u8],
     method: &'a Method,
     uri: &'a Uri,
     headers: &'a HeaderMap,
@@ -20,6 +21,11 @@ impl<'a> Credentials<'a> {
     /// layer makes its own.
     #[must_use]
     pub fn new<B>(token: &'a str, request: &'a Request<B>) -> Self {
+        Self::of(token.as_bytes(), request)
+    }
+
+    #[inline]
+    pub(super) fn of<B>(token: &'a [u8], request: &'a Request<B>) -> Self {
         Self {
             token,
             method: request.method(),
@@ -33,6 +39,14 @@ impl<'a> Credentials<'a> {
     /// secret, and not of any length but that of a header field, which the server limits.
     #[must_use]
     pub const fn token(&self) -> &'a str {
+        match std::str::from_utf8(self.token) {
+            Ok(token) => token,
+            Err(_) => "",
+        }
+    }
+
+    /// The same, for who compares it.
+    pub(super) const fn token_bytes(&self) -> &'a [u8] {
         self.token
     }
 

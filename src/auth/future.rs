@@ -75,6 +75,7 @@ impl<D, S, B, F> ResponseFuture<D, S, B, F> {
         }
     }
 
+    #[inline]
     pub(super) const fn calling(call: F, asked: Asked) -> Self {
         Self {
             state: State::Calling { call, asked },
@@ -98,40 +99,56 @@ where
 {
     type Output = Result<Response<ResponseBody<ResBody>>, S::Error>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
-        loop {
-            let next = match state.as_mut().project() {
-                StateProj::Authorizing { decision, next } => {
-                    let decided = ready!(decision.poll(cx));
-                    let waiting = next.take().expect("polled after completion");
-                    let Waiting {
-                        mut request,
-                        mut service,
-                        config,
-                    } = *waiting;
-                    match admit(&mut request, decided, &config) {
-                        Ok(asked) => State::Calling {
-                            call: service.call(request),
-                            asked,
-                        },
-                        Err(refused) => State::Refused {
-                            refused: Some(refused),
-                        },
-                    }
-                }
-                StateProj::Calling { call, asked } => {
-                    return call.poll(cx).map_ok(|response| answer(response, *asked));
-                }
-                StateProj::Refused { refused } => {
-                    let (refusal, recipient) = *refused.take().expect("polled after completion");
-                    let response = refusal.into_response(&recipient);
-                    return Poll::Ready(Ok(response.map(ResponseBody::plain)));
-                }
-            };
-            state.set(next);
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.as_mut().project().state.project() {
+            StateProj::Authorizing { decision, next } => {
+                let decided = ready!(decision.poll(cx));
+                let waiting = next.take().expect("polled after completion");
+                self.as_mut().project().state.set(waiting.call(decided));
+                self.poll(cx)
+            }
+            // A response is much to move about: what is passed on is not touched.
+            StateProj::Calling { call, asked } if asked.is_nothing() => {
+                call.poll(cx).map_ok(|r| r.map(ResponseBody::passing))
+            }
+            StateProj::Calling { call, asked } => {
+                call.poll(cx).map_ok(|response| answer(response, *asked))
+            }
+            StateProj::Refused { refused } => Poll::Ready(Ok(respond(refused))),
         }
     }
+}
+
+impl<S, B> Waiting<S, B> {
+    /// Calls the inner service, unless the decision is against it.
+    #[cold]
+    fn call<D>(self, decided: Result<Principal, Rejection>) -> State<D, S, B, S::Future>
+    where
+        S: Service<Request<B>>,
+    {
+        let Self {
+            mut request,
+            mut service,
+            config,
+        } = self;
+        match admit(&mut request, decided, &config) {
+            Ok(asked) => State::Calling {
+                call: service.call(request),
+                asked,
+            },
+            Err(refused) => State::Refused {
+                refused: Some(refused),
+            },
+        }
+    }
+}
+
+#[cold]
+fn respond<B>(refused: &mut Option<Refused>) -> Response<ResponseBody<B>> {
+    let (refusal, recipient) = *refused.take().expect("polled after completion");
+    let response = refusal.into_response(&recipient);
+    response.map(ResponseBody::plain)
 }
 
 /// Passes the response on, but for a challenge that is none of ours, and has an event stream end with

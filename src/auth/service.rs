@@ -64,6 +64,7 @@ where
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let Shared { authorizer, config } = &*self.shared;
         query::strip(request.uri_mut());
@@ -81,7 +82,7 @@ where
                 return ResponseFuture::refused(refuse(&request, refusal));
             }
         };
-        let decided = match authorizer.authorize(Credentials::new(token, &request)) {
+        let decided = match authorizer.authorize(Credentials::of(token, &request)) {
             Decision::Now(decided) => decided,
             Decision::Later(decision) => {
                 // The service that was polled ready goes with the request; its clone stays behind.
