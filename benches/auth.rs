@@ -213,9 +213,15 @@ where
     let mut allocated = 0;
     round.run_with(&mut layered, |work| allocated += alloc::allocations(work));
     assert_eq!(allocated, 0, "allocates nothing");
-    // Of rounds that follow each other: what slows one down mostly slows both.
+    // Of rounds that follow each other, in turns: what slows one down mostly slows both.
     let mut added: Vec<f64> = (0..ROUNDS)
-        .map(|_| round.run(&mut layered) - round.run(&mut other))
+        .map(|nth| {
+            if nth % 2 == 0 {
+                round.run(&mut layered) - round.run(&mut other)
+            } else {
+                -round.run(&mut other) + round.run(&mut layered)
+            }
+        })
         .collect();
     report::median(&mut added)
 }

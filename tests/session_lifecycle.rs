@@ -12,7 +12,7 @@ use session_support::{
 };
 use shadowcat::{
     protocol::{Era, ProtocolVersion},
-    session::SessionLayer,
+    session::{Session, SessionLayer},
     store::MemorySessionStore,
 };
 
@@ -326,13 +326,7 @@ async fn era3_stateless_requests_lose_their_session_and_cursor() {
         let asked = server.asked().pop().expect("it was asked");
         assert_eq!(asked.session(), None);
         assert!(!asked.parts.headers.contains_key("last-event-id"));
-        assert!(
-            asked
-                .parts
-                .extensions
-                .get::<shadowcat::session::Session>()
-                .is_none()
-        );
+        assert!(asked.parts.extensions.get::<Session>().is_none());
     }
 }
 
@@ -466,4 +460,40 @@ async fn layer_that_is_gone_leaves_no_task() {
     drop(server);
     settle().await;
     assert_eq!(world.strong_count(), 0, "somebody holds the inner service");
+}
+
+#[tokio::test]
+async fn era_that_a_layer_outside_has_told_counts_more_than_what_the_request_says() {
+    let server = Server::anonymous();
+    let session = server.initialize(None).await;
+    for (era, is_in_session) in [(None, true), (Some(Era::Stateless), false)] {
+        server.asked();
+        let mut request = post(&session, CALL);
+        if let Some(era) = era {
+            request.extensions_mut().insert(era);
+        }
+        server.send(request).await;
+        let asked = server.asked().pop().expect("it was asked");
+        assert_eq!(asked.session().is_some(), is_in_session, "{era:?}");
+    }
+}
+
+#[tokio::test]
+async fn ses3_of_several_ids_that_a_server_answers_with_the_client_sees_none_but_its_own() {
+    let server = Server::anonymous();
+    let session = server.initialize(None).await;
+    for (ids, expected) in [
+        (["up-1", "stray"], Some(session.as_str())),
+        (["stray", "up-1"], None),
+    ] {
+        server.script(move |_| {
+            let response = Response::builder()
+                .header(SESSION, ids[0])
+                .header(SESSION, ids[1]);
+            Some(response.body(text("{}")).expect("valid"))
+        });
+        let had = server.send(post(&session, CALL)).await;
+        let given: Vec<_> = had.headers.get_all(SESSION).iter().collect();
+        assert_eq!(given, Vec::from_iter(expected), "{ids:?}");
+    }
 }

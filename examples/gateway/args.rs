@@ -104,8 +104,20 @@ struct Later {
 }
 
 impl Args {
-    /// How requests are treated.
-    pub(crate) fn stack(&self) -> Result<stack::Options, String> {
+    /// How streams are treated.
+    pub(crate) const fn stack(&self) -> stack::Options {
+        stack::Options {
+            window: stack::Window {
+                events: self.retain_events,
+                bytes: self.retain_bytes,
+                time: self.retain_for,
+            },
+            keep_alive: self.keep_alive,
+        }
+    }
+
+    /// How much everybody may do.
+    pub(crate) fn share(&self) -> Result<stack::Share, String> {
         let mut share = stack::Share {
             max_streams: self.max_streams,
             ..stack::Share::ALL
@@ -117,15 +129,7 @@ impl Args {
             let quota = share.quota.with_burst(burst);
             share.quota = quota.map_err(|error| format!("--burst {burst}: {error}"))?;
         }
-        Ok(stack::Options {
-            window: stack::Window {
-                events: self.retain_events,
-                bytes: self.retain_bytes,
-                time: self.retain_for,
-            },
-            share,
-            keep_alive: self.keep_alive,
-        })
+        Ok(share)
     }
 
     /// Who is let in, if the gateway listens on `address`.
@@ -183,7 +187,7 @@ impl Args {
             return Err("several --upstream are not there yet: balancing comes later".to_owned());
         }
         // Said before an address is taken.
-        self.stack()?;
+        self.share()?;
         self.auth.guard(self.listen)?;
         self.origin(self.listen).and_then(|_| self.cors()).map(drop)
     }

@@ -99,8 +99,8 @@ async fn run(args: &Args) -> Result<()> {
         },
     };
     let is_guarded = front.guard.is_some();
-    let stack = args.stack()?;
-    let (resumable, streams) = stack::resumable(&upstream, stack)
+    let share = args.share()?;
+    let (resumable, streams) = stack::resumable(&upstream, args.stack())
         .map_err(|error| format!("--upstream {upstream}: {error}"))?;
     // Said once nothing can go wrong any more.
     let begin = || {
@@ -120,9 +120,9 @@ async fn run(args: &Args) -> Result<()> {
         // stream that has no end would use the whole grace period up.
         streams.end_all(COME_BACK_AFTER);
     };
-    match stack.share.layer() {
+    match share.layer() {
         None => front.serve(resumable, stop).await?,
-        Some(share) => front.serve(share.layer(resumable), stop).await?,
+        Some(limits) => front.serve(limits.layer(resumable), stop).await?,
     }
     if let Some((demo, stop)) = demo {
         stop.send_replace(true);

@@ -80,6 +80,7 @@ pub(super) fn admit_anonymous<B>(request: &mut Request<B>, config: &Config) -> A
 }
 
 /// The client's token was for this server, and is for no other one (AUT-12, B50).
+#[inline]
 fn set_upstream_credential<B>(request: &mut Request<B>, config: &Config) {
     if let Some(upstream) = &config.upstream {
         request

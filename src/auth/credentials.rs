@@ -24,8 +24,10 @@ impl<'a> Credentials<'a> {
         Self::of(token.as_bytes(), request)
     }
 
+    /// The same, of a token that was found to have the characters of one.
     #[inline]
     pub(super) fn of<B>(token: &'a [u8], request: &'a Request<B>) -> Self {
+        debug_assert!(std::str::from_utf8(token).is_ok(), "no token");
         Self {
             token,
             method: request.method(),
@@ -41,6 +43,7 @@ impl<'a> Credentials<'a> {
     pub const fn token(&self) -> &'a str {
         match std::str::from_utf8(self.token) {
             Ok(token) => token,
+            // Never: it was text, or has no other bytes than those of tokens.
             Err(_) => "",
         }
     }

@@ -100,29 +100,32 @@ where
     type Output = Result<Response<ResponseBody<ResBody>>, S::Error>;
 
     #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.as_mut().project().state.project() {
-            StateProj::Authorizing { decision, next } => {
-                let decided = ready!(decision.poll(cx));
-                let waiting = next.take().expect("polled after completion");
-                self.as_mut().project().state.set(waiting.call(decided));
-                self.poll(cx)
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            match state.as_mut().project() {
+                StateProj::Authorizing { decision, next } => {
+                    let decided = ready!(decision.poll(cx));
+                    let waiting = next.take().expect("polled after completion");
+                    state.set(waiting.call(decided));
+                }
+                // Apart, because a response is much to move about.
+                StateProj::Calling { call, asked } if asked.is_nothing() => {
+                    let polled = call.poll(cx);
+                    return polled.map_ok(|response| response.map(ResponseBody::passing));
+                }
+                StateProj::Calling { call, asked } => {
+                    return call.poll(cx).map_ok(|response| answer(response, *asked));
+                }
+                StateProj::Refused { refused } => return Poll::Ready(Ok(respond(refused))),
             }
-            // A response is much to move about: what is passed on is not touched.
-            StateProj::Calling { call, asked } if asked.is_nothing() => {
-                call.poll(cx).map_ok(|r| r.map(ResponseBody::passing))
-            }
-            StateProj::Calling { call, asked } => {
-                call.poll(cx).map_ok(|response| answer(response, *asked))
-            }
-            StateProj::Refused { refused } => Poll::Ready(Ok(respond(refused))),
         }
     }
 }
 
 impl<S, B> Waiting<S, B> {
     /// Calls the inner service, unless the decision is against it.
-    #[cold]
+    #[inline(never)]
     fn call<D>(self, decided: Result<Principal, Rejection>) -> State<D, S, B, S::Future>
     where
         S: Service<Request<B>>,

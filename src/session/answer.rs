@@ -100,7 +100,7 @@ pub(super) enum Todo {
 pub(super) enum Answer<T: SessionStore> {
     /// It is passed on.
     Pass,
-    /// The same, and its body is of the session.
+    /// The same, and its body is of the session: it keeps it, and ends with it if it is a stream.
     Hold(Flight),
     /// The store has to do something first.
     First(Started<T>, Todo),
@@ -183,7 +183,7 @@ impl Member {
             let todo = Todo::End { flight, is_first };
             return Answer::First(end, todo);
         }
-        // Some servers repeat the id. To look its name up costs as much as to look at a dozen.
+        // Some servers repeat the id. To hash its name takes as long as to look at a dozen.
         if headers.keys().any(|name| *name == MCP_SESSION_ID) {
             if headers.get(MCP_SESSION_ID) == flight.upstream() {
                 headers.insert(MCP_SESSION_ID, outer);

@@ -96,9 +96,9 @@ where
                 let session = Session::new(lease.record().clone());
                 request.extensions_mut().insert(session);
                 let path = shared.paths.of(request.uri());
-                let peek = request.extensions().get::<Message>().map(Message::peek);
-                let ids = match &peek {
-                    Some(Ok(peek)) => Ids::of(peek),
+                let message = request.extensions().get::<Message>();
+                let ids = match message.map(Message::peek) {
+                    Some(Ok(peek)) => Ids::of(&peek),
                     _ => Ids::None,
                 };
                 let flight = Flight::first(lease, ids);

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     auth::Principal,
-    header::{LAST_EVENT_ID, MCP_PROTOCOL_VERSION, MCP_SESSION_ID},
+    header::{LAST_EVENT_ID, MCP_SESSION_ID},
     jsonrpc::Kind,
     message::{Message, classify},
     protocol::{Era, ProtocolVersion},
@@ -93,17 +93,19 @@ pub(super) fn judge<B, T>(
     }
 }
 
-/// The one session id that a request has, if any. To look its name up costs as much as to look at a
-/// dozen.
+/// The one session id that a request has, if any.
 fn named(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Reason> {
-    let mut values = headers.iter().filter(|(name, _)| **name == MCP_SESSION_ID);
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some((_, value)), None) if id::is_legal(value.as_bytes(), SessionId::MAX_LEN) => {
-            Ok(Some(value))
-        }
-        _ => Err(Reason::Malformed),
+    // To hash a name of our own takes as long as to look at a dozen, and few requests have more fields.
+    let Some((_, value)) = headers.iter().find(|(name, _)| **name == MCP_SESSION_ID) else {
+        return Ok(None);
+    };
+    // Nearly no request has any field twice, and then nothing need be looked up for it.
+    let is_repeated = headers.len() > headers.keys_len()
+        && headers.get_all(MCP_SESSION_ID).iter().nth(1).is_some();
+    if is_repeated || !id::is_legal(value.as_bytes(), SessionId::MAX_LEN) {
+        return Err(Reason::Malformed);
     }
+    Ok(Some(value))
 }
 
 /// Whether a message opens a session. A notification of that name does not.
@@ -146,13 +148,14 @@ pub(super) fn join<B, T>(
     // The claim goes with it if the request is refused after all.
     let flight = Flight::start(lease, ids).map_err(|_| Reason::Repeated)?;
     let is_delete = request.method() == Method::DELETE;
-    let (Some(upstream), Some(name)) = (flight.upstream(), name(request.headers_mut())) else {
+    let field = request.headers_mut().get_mut(MCP_SESSION_ID);
+    let (Some(upstream), Some(field)) = (flight.upstream(), field) else {
         return Err(unknown(shared));
     };
     let outer = if shared.config.passes_ids {
-        name.clone()
+        field.clone()
     } else {
-        mem::replace(name, upstream.clone())
+        mem::replace(field, upstream.clone())
     };
     // One asks the server, and another one finds the session about to end (D09).
     let mut ending = None;
@@ -175,13 +178,6 @@ pub(super) fn join<B, T>(
     })
 }
 
-/// The same, when it is known that there is one.
-fn name(headers: &mut HeaderMap) -> Option<&mut HeaderValue> {
-    let mut fields = headers.iter_mut();
-    let (_, value) = fields.find(|(name, _)| **name == MCP_SESSION_ID)?;
-    Some(value)
-}
-
 /// Has a request follow what its session has agreed on, whatever its header says (VER-3).
 fn follow<B>(
     request: &mut Request<B>,
@@ -193,14 +189,10 @@ fn follow<B>(
     if is_batch && !agreed.allows_batches() {
         return Err(Reason::Batch);
     }
-    if told == Some(agreed) {
-        return Ok(());
+    if told != Some(agreed) {
+        tracing::debug!(%version, ?told, "a request is of another revision than its session");
+        request.extensions_mut().insert(agreed);
     }
-    let header = request.headers().get(MCP_PROTOCOL_VERSION);
-    if header.is_some_and(|header| header != version.as_str()) {
-        tracing::debug!(%version, "a request has another version than its session");
-    }
-    request.extensions_mut().insert(agreed);
     Ok(())
 }
 
