@@ -150,6 +150,22 @@ fn r02_forwarded_is_read_as_rfc_7239_has_it() {
         (r#"for="a, for=203.0.113.9"#, PROXY),
         (r#"for="6.6.6.6", for="203.0.113.9""#, "203.0.113.9"),
         ("host=\"x, for=6.6.6.6\"", PROXY),
+        // A quote of the client's, before what the proxy adds to the same line, would turn the quoted
+        // inside out.
+        (
+            r#"for=", for="[2001:db9::1]";host="a,for=6.6.6.6;x=\"""#,
+            PROXY,
+        ),
+        (r#"for=", for=203.0.113.9"#, PROXY),
+        (r#"for="a\", for=203.0.113.9"#, PROXY),
+        (r#"x="\"";for=203.0.113.9"#, "203.0.113.9"),
+        (r#"for="203.0.113.9"x, for=203.0.113.9"#, PROXY),
+        ("for=203.0.113.9;;proto=http", "203.0.113.9"),
+        ("for=203.0.113.9 proto=http", PROXY),
+        ("for, for=203.0.113.9", PROXY),
+        ("for=[2001:db9::1]", PROXY),
+        ("for=203.0.113.9;for=6.6.6.6", PROXY),
+        ("for=203.0.113.9,", PROXY),
     ] {
         expect(&key, &from(PROXY, &[("forwarded", written)]), expected);
     }
