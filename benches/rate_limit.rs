@@ -142,7 +142,7 @@ fn requests() {
         compare(&layer(ByPrincipal), &plain),
     );
     report::info("rate_limit/ns/peer", compare(&layer(ByPeer::new()), &plain));
-    let tool = layer((ByPrincipal, ByTool)).add_tool_cost("drop_*", 10);
+    let tool = layer((ByPrincipal, ByTool::new(["drop_*"]))).add_tool_cost("drop_*", 10);
     report::info("rate_limit/ns/tool_with_cost", compare(&tool, &facts));
     let limiter = LocalLimiter::new(plenty()).with_max_streams(NonZeroU16::MAX);
     let held = RateLimitLayer::with_limiter(ByPrincipal, limiter);
