@@ -211,7 +211,7 @@ async fn late_rejection_has_called_nobody() {
     let mut service = RateLimitLayer::with_limiter((), slow.clone()).layer(inner.clone());
     let mut call = spawn(service.call(message(&principal("alice", &[]), LIST)));
     assert_pending!(call.poll());
-    slow.say(Err(Rejection::over_quota(1, T)));
+    slow.say(Err(Rejection::over_quota(T * 4, T)));
     let Ok(response) = assert_ready!(call.poll());
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(response.headers()["ratelimit"], r#""default";r=1;t=2"#);

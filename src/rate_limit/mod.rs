@@ -57,7 +57,7 @@
 //! let refused = call("alice").await.unwrap();
 //! assert_eq!(refused.status(), 429);
 //! assert_eq!(refused.headers()["retry-after"], "12");
-//! assert_eq!(refused.headers()["ratelimit"], r#""default";r=2;t=12"#);
+//! assert_eq!(refused.headers()["ratelimit"], r#""default";r=2;t=2"#);
 //! let body = refused.into_body().collect().await.unwrap().to_bytes();
 //! assert!(body.starts_with(br#"{"jsonrpc":"2.0","id":1,"error":{"code":-31429,"#));
 //! assert_eq!(call("bob").await.unwrap().status(), 200);
@@ -75,13 +75,20 @@
 //! | the key has not enough units left | 429 | −31429 |
 //! | too many streams, or calls, of the key are open | 429 | −31429 |
 //! | the request costs more than the key ever has | 403 | −31803 |
-//! | there is nothing to make a key of, or no message to tell the costs by | 500 | −32603 |
+//! | there is nothing to make a key of, or no message to tell by what it costs or keeps open | 500 | −32603 |
 //!
 //! A 429 has `Retry-After`, in whole seconds, never too few and never zero, and `data.retryAfterMs`, which
-//! is exact: whoever waits that long and is alone is let in (RL-2). `RateLimit-Policy` and `RateLimit`
-//! tell the quota and what is left of it (draft-ietf-httpapi-ratelimit-headers-11); they also go with
-//! other responses, [if wanted](RateLimitLayer::with_fields_in_all). Nobody knows when somebody else's
-//! stream will end: of those it says one second. A refusal has the request's `id` where a
+//! is exact: whoever waits that long and is alone is let in (RL-2). Nobody knows when somebody else's
+//! stream will end: of those it says one second.
+//!
+//! `RateLimit-Policy` tells the quota: `q` units, which are all back after `w` seconds. `RateLimit` tells
+//! that `r` of them are left, and that there is one more in `t` seconds: for so long a client can use no
+//! more than these, which is what the draft calls the effective window. Where none is missing there is no
+//! `t`, and where nobody has looked, as with a 403, no `RateLimit`. Names and meanings are those of
+//! draft-ietf-httpapi-ratelimit-headers-11, §3 and §4. They also go with other responses, [if
+//! wanted](RateLimitLayer::with_fields_in_all).
+//!
+//! A refusal has the request's `id` where a
 //! [`MessageLayer`](crate::message) outside has read it, and a batch gets one for each of its requests;
 //! [`with_on_refuse`](RateLimitLayer::with_on_refuse) may answer otherwise. Whoever is refused has spent
 //! nothing, and nobody inside has heard of it.
@@ -142,8 +149,9 @@
 //! # Security
 //!
 //! A key must be made of what was verified, or a client has as many as it likes: nothing here goes by a
-//! header field, but for what [trusted proxies](ByPeer::with_trusted_hops) write. A session is no
-//! principal: whoever may open several has several accounts.
+//! header field, but for what [trusted proxies](ByPeer::with_trusted_proxies) write. A session is no
+//! principal: whoever may open several has several accounts. Of methods and tools those have accounts
+//! that are listed, because clients can make up others.
 
 mod account;
 mod admit;
@@ -162,6 +170,7 @@ mod layer;
 mod limiter;
 mod local;
 mod network;
+mod overflow;
 mod peer;
 mod quota;
 mod refuse;

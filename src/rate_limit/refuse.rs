@@ -64,11 +64,10 @@ pub(super) fn rejected(
         insert_retry_after(response.headers_mut(), rejection.retry_after());
     }
     // What comes back for streams has another quota, which nobody is told of.
-    if charge.budget() == Budget::Requests {
-        let within = rejection.retry_after();
-        if let Some(fields) = config.policy.fields(rejection.left(), within) {
-            fields.append_to(response.headers_mut());
-        }
+    if charge.budget() == Budget::Requests
+        && let Some(fields) = config.policy.fields(rejection.whole_in())
+    {
+        fields.append_to(response.headers_mut());
     }
     Box::new(match &config.on_refuse.0 {
         Some(hook) => hook(rejection, response),
