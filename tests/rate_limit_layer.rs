@@ -19,7 +19,7 @@ use axum::{Router, routing};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
-use rate_limit_support::{LIST, T, layer, message, quota};
+use rate_limit_support::{LIST, T, layer, limiter, message, quota, streams};
 use shadowcat::{
     message::MessageLayer,
     rate_limit::{
@@ -152,6 +152,40 @@ async fn d18_clones_and_services_of_one_layer_count_together() {
     // What a setter makes shares the limiter, too.
     let told = layer.with_fields_in_all(true).layer(Recorder::default());
     assert_eq!(ask(&told, post("")).await.status, 429);
+}
+
+/// One limiter for two layers, in an `Arc` or as a clone: what is done through one counts for the other.
+#[tokio::test]
+async fn layers_of_one_limiter_share_accounts() {
+    let (limiter, _) = limiter(quota(2, T));
+    let limiter = Arc::new(limiter.with_max_streams(streams(1)));
+    let (one, other) = (Arc::clone(&limiter), Arc::clone(&limiter));
+    let one = RateLimitLayer::with_limiter((), one).with_name("one");
+    let other = RateLimitLayer::with_limiter((), other).with_name("other");
+    let [one, other] = [one, other].map(|layer| layer.expect("a name"));
+    let mut first = one.layer(Recorder::default());
+    let second = other.layer(Recorder::default());
+    let third = RateLimitLayer::with_limiter((), LocalLimiter::clone(&limiter));
+    let third = third.layer(Recorder::default());
+    let Ok(open) = first.call(post("")).await;
+    let had = ask(&second, post("")).await;
+    assert!(had.body.contains("too many streams"), "{}", had.body);
+    // What an unread message of MCP would be is asked of it, too.
+    let mut unread = post("");
+    unread
+        .headers_mut()
+        .insert("mcp-session-id", http::HeaderValue::from_static("x"));
+    assert_eq!(ask(&second, unread).await.status, 500);
+    drop(open);
+    assert_eq!(ask(&third, post("")).await.status, 200);
+    for service in [&first, &second] {
+        assert_eq!(ask(service, post("")).await.status, 429);
+    }
+    let stats = one.handle().stats().limiter;
+    assert_eq!(
+        (stats, stats.allowed_total),
+        (other.handle().stats().limiter, 2)
+    );
 }
 
 #[tokio::test]

@@ -96,39 +96,64 @@
 //! # What is charged
 //!
 //! A request costs one unit, or what [a rule](RateLimitLayer::add_method_cost) says; a batch costs the sum
-//! of its messages, all of it or nothing (RL-3). Nothing is charged for what somebody waits for who holds
-//! what the key would have to wait for (RL-4): responses to the server's requests,
-//! `notifications/cancelled` and `notifications/initialized`; nor for DELETE and OPTIONS.
+//! of its messages, all of it or nothing (RL-3).
 //!
-//! A GET with `Last-Event-ID` [has a quota of its own](LocalLimiter::with_resumes), and so has each GET
-//! for an event stream that a `MessageLayer` outside has found to be of MCP: clients give up after a few
-//! refusals, and those who come back in a storm are better told to wait by `retry` in the stream (RL-6).
-//! Where nobody inside resumes streams, give it no more than the other quota.
+//! Nothing is charged for what somebody waits for who holds what the key would have to wait for (RL-4):
+//! responses to the server's requests, `notifications/cancelled` and `notifications/initialized`; a DELETE
+//! of a session, where a layer outside has found out that it is of MCP, so that what only guesses an id is
+//! counted; and a preflight. *Exempt* means without any limit, of their number and of how many are under
+//! way at once, and `exempt_total` counts them. Who may not be trusted with that is bounded by another
+//! layer outside of the `MessageLayer`, where all of these are requests like others; and by a limit of
+//! connections.
 //!
-//! Open are streams and calls, each up to the same number. A *stream* is a GET for one, or
-//! `subscriptions/listen`; a *call* is any other request from when it is let in until its response has
-//! ended, whether that is a stream or not. A GET with `Last-Event-ID` may be one too many: the stream
-//! that it takes over may still be held by a connection that nobody knows to be dead.
+//! Coming back for a stream [has a quota of its own](LocalLimiter::with_resumes): clients give up after a
+//! few refusals, and those who come back in a storm are better told to wait by `retry` in the stream
+//! (RL-6). It is for each GET for an event stream, or with `Last-Event-ID`, that a layer outside has found
+//! to be of a revision of MCP with such streams. Elsewhere they are requests like others, unless that
+//! quota is set.
+//!
+//! Open are streams and calls, each up to [the same number](LocalLimiter::with_max_streams). A *stream*
+//! is a GET for one, or `subscriptions/listen`; a *call* is any other request from when it is let in until
+//! its response has ended, whether that is a stream or not. A GET with `Last-Event-ID` is counted apart,
+//! and may be one too many: the stream that it takes over may still be held by a connection that nobody
+//! knows to be dead. What is done with a connection after a 101 is not counted: its response has ended.
 //!
 //! # Ordering
 //!
 //! Inside of whoever finds out what the key is made of: of an [`AuthLayer`](crate::auth) for
 //! [`ByPrincipal`], of a [`SessionLayer`](crate::session) for [`BySession`], of a `MessageLayer` for
 //! [`ByMethod`], [`ByTool`] and costs. It reads no body itself. Without a `MessageLayer` it works too, but
-//! then cannot tell a response to the server from a request, so that every POST costs one unit.
+//! then cannot tell a response to the server from a request, so that every POST costs one unit; and where
+//! it counts what is open, a POST with a field of MCP gets 500, because the response that a call waits for
+//! would have to wait for the end of that call.
 //!
-//! [`ByPeer`] also belongs outermost, with a generous quota, to keep those away who are still to be
-//! verified, and who guess tokens or the ids of sessions (B08). Several layers in one stack each count for
+//! [`ByPeer`] also belongs outermost, with a generous quota and no limit of streams, to keep those away
+//! who are still to be verified, and who guess tokens or the ids of sessions (B08). Several layers in one stack each count for
 //! themselves; [name](RateLimitLayer::with_name) them.
 //!
 //! # Memory
 //!
-//! The [`LocalLimiter`] tells [100,000 keys](LocalLimiter::DEFAULT_MAX_KEYS) apart, in 4 MiB, whatever
-//! comes. A key that has all its units and nothing open is as good as forgotten, and is if somebody else
-//! needs its place. Where all places are taken by keys that have spent something, new ones share one
-//! account until there is room; those that are there notice nothing. So neither can a flood of made-up
-//! keys take anything from a key that is there, nor can a key get new units by making the table forget it
-//! (R04, R05). There is nothing to clean up, and no task that does.
+//! The [`LocalLimiter`] tells [100,000 keys](LocalLimiter::DEFAULT_MAX_KEYS) apart, in 7 MiB, whatever
+//! comes. A key that has all its units and nothing open is as good as forgotten, and may be if somebody
+//! else needs its place. Where there is none, new keys share one account until there is room; those that
+//! are there notice nothing. A key that gets a place of its own owes there what is owed on that account,
+//! if it has had a part in it. So no key gets new units by making the table forget it (R05). There is
+//! nothing to clean up, and no task that does.
+//!
+//! A flood of made-up keys takes nothing from a key that is in debt, or has something open. Nor does it
+//! from one that comes again while it is there, and then at least once a minute, or as often as all its
+//! units come back if that takes longer: such keys keep their places, five of seven in each part of the
+//! table, and those that were used last before others (R04). What a flood can do:
+//!
+//! - Keep those away who are new. Each key that it makes up has a place until its units are back, so that
+//!   the default table is full at 200,000 requests per second if a unit takes a second, and at 56 if it
+//!   takes an hour. At two and a half times as many, three of ten new keys still find a place; the others
+//!   share one quota with the flood.
+//! - Push out a key that is whole just now, if each of its own comes twice. With as many keys as the table
+//!   is for, between two requests of that one, it does so once in ten times, and with three times as many
+//!   nearly always: with the default table these are 200,000 and 600,000 requests.
+//!
+//! So have keys that nobody makes up at will: a principal, or a [network](ByPeer::with_ipv6_prefix).
 //!
 //! A key is known by 64 bits of a keyed hash, whose own key is random.
 //!

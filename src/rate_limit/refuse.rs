@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 
 use super::{
-    Budget, Charge, KeyError, Rejection, RejectionKind,
+    Budget, Charge, Rejection, RejectionKind,
     fields::{insert_retry_after, millis},
     layer::Config,
 };
@@ -75,9 +75,8 @@ pub(super) fn rejected(
     })
 }
 
-/// Refuses what has no key. Whoever set this up wrong is told in the log, and the client nothing (B54).
-pub(super) fn keyless(error: &KeyError, message: Option<&Message>) -> Refused {
-    tracing::error!(%error, "a request cannot be charged to anybody");
+/// Refuses what has no key, whose client is not told why (B54).
+pub(super) fn keyless(message: Option<&Message>) -> Refused {
     let error = ErrorObject::new(code::INTERNAL_ERROR, "internal error");
     let refusal = Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error);
     Box::new(refusal.into_bytes(&Recipient::from(message)))
