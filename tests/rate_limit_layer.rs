@@ -170,12 +170,6 @@ async fn layers_of_one_limiter_share_accounts() {
     let Ok(open) = first.call(post("")).await;
     let had = ask(&second, post("")).await;
     assert!(had.body.contains("too many streams"), "{}", had.body);
-    // What an unread message of MCP would be is asked of it, too.
-    let mut unread = post("");
-    unread
-        .headers_mut()
-        .insert("mcp-session-id", http::HeaderValue::from_static("x"));
-    assert_eq!(ask(&second, unread).await.status, 500);
     drop(open);
     assert_eq!(ask(&third, post("")).await.status, 200);
     for service in [&first, &second] {
@@ -186,6 +180,33 @@ async fn layers_of_one_limiter_share_accounts() {
         (stats, stats.allowed_total),
         (other.handle().stats().limiter, 2)
     );
+}
+
+/// What is said of a limiter counts in an `Arc`, too.
+#[tokio::test]
+async fn limiter_in_an_arc_says_what_it_says() {
+    let with = |name: &'static str, mut request: Inner| {
+        let value = http::HeaderValue::from_static("x");
+        request.headers_mut().insert(name, value);
+        request
+    };
+    let get = || {
+        let mut request = with("last-event-id", post(""));
+        *request.method_mut() = http::Method::GET;
+        request
+    };
+    let (plain, _) = limiter(quota(1, T));
+    let resuming = Arc::new(plain.with_resumes(quota(2, T)));
+    let service = RateLimitLayer::with_limiter((), resuming).layer(Recorder::default());
+    // Nothing that is open is counted, and whoever comes back is.
+    for (request, status) in [
+        (with("mcp-session-id", post("")), 200),
+        (get(), 200),
+        (get(), 200),
+        (get(), 429),
+    ] {
+        assert_eq!(ask(&service, request).await.status, status);
+    }
 }
 
 #[tokio::test]

@@ -100,6 +100,8 @@ pub(super) fn is_name(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -156,6 +158,40 @@ mod tests {
         }
         assert_eq!(millis(Duration::from_nanos(1)), 1);
         assert_eq!(millis(Duration::from_millis(1)), 1);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// RL-4: whoever waits as long as it is told has waited enough, and less than a second too long.
+        /// Nobody is told to come back before there is more (draft, §6).
+        #[test]
+        fn rl_4_times_are_enough_and_less_than_a_second_too_long(
+            interval in 1..10_000_000_000_u64,
+            burst in 1..100_u32,
+            spent in 0.0..1.0,
+            cost in 1..100_u32,
+        ) {
+            let interval = Duration::from_nanos(interval);
+            let quota = Quota::per(interval, 1).and_then(|quota| quota.with_burst(burst));
+            let quota = quota.expect("a quota");
+            let whole_in = quota.window().mul_f64(spent);
+            let left = quota.left(whole_in);
+            if let Some(next_in) = quota.next_in(whole_in) {
+                prop_assert!(next_in > Duration::ZERO && next_in <= interval);
+                prop_assert_eq!(quota.left(whole_in - next_in), left + 1);
+                let told = Duration::from_secs(seconds(next_in));
+                prop_assert!(told >= next_in && told < next_in + Duration::from_secs(1));
+                // What a request that costs more has to wait for.
+                let wait = (whole_in + interval * (left + cost)).saturating_sub(quota.window());
+                let mut headers = HeaderMap::new();
+                insert_retry_after(&mut headers, wait);
+                let retry_after = headers[RETRY_AFTER].to_str().expect("ASCII");
+                let retry_after = Duration::from_secs(retry_after.parse().expect("a number"));
+                prop_assert!(retry_after >= wait && retry_after < wait + Duration::from_secs(1));
+                prop_assert!(retry_after >= told);
+            }
+        }
     }
 
     #[test]

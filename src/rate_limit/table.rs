@@ -272,3 +272,28 @@ impl Table {
 }
 
 type Locked<'a> = (MutexGuard<'a, Accounts>, Option<MutexGuard<'a, Accounts>>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_has_two_buckets_where_there_are_two() {
+        for hash in [
+            0,
+            1,
+            u64::MAX,
+            1 << 32,
+            u64::MAX >> 32,
+            0x9E37_79B9_7F4A_7C15,
+        ] {
+            let id = Id::new(hash);
+            assert_ne!(id, Id::OVERFLOW);
+            for len in [1, 2, 3, 4, 28_572, u32::MAX] {
+                let (first, second) = (id.first(len), id.second(len));
+                assert!(first.max(second) < len as usize, "{hash:x} of {len}");
+                assert_eq!(first == second, len == 1, "{hash:x} of {len}");
+            }
+        }
+    }
+}
