@@ -44,7 +44,7 @@ mod limited;
 #[path = "support/report.rs"]
 mod report;
 
-const ROUNDS: usize = 31;
+const ROUNDS: usize = 101;
 const BATCHES: usize = 300;
 /// As many as stay in a core's first cache.
 const BATCH: usize = 32;
@@ -115,38 +115,74 @@ fn requests() {
         ..plain.clone()
     };
 
-    // First, so that what is judged does not find the machine asleep.
-    report::info("rate_limit/ns/nothing", compare(&layer(()), &facts));
-    let ours = compare(&layer(ByPrincipal), &facts);
-    report::check("rate_limit/ns/principal", ours, LIMIT);
-    let theirs = compare(&governor(ByToken), &facts);
-    report::info("rate_limit/ns/tower_governor", theirs);
-    report::check(
-        "rate_limit/ratio/principal_to_tower_governor",
-        ours / theirs,
-        GOVERNOR_LIMIT,
-    );
-    let ours = compare(&layer(BySession), &facts);
-    report::check("rate_limit/ns/session", ours, LIMIT);
-    report::check(
-        "rate_limit/ratio/session_to_tower_governor",
-        ours / theirs,
-        GOVERNOR_LIMIT,
-    );
-    let digest = compare(&governor(ByDigest), &facts);
-    report::info("rate_limit/ns/tower_governor_by_digest", digest);
-    let one = compare(&governor(GlobalKeyExtractor), &facts);
-    report::info("rate_limit/ns/tower_governor_by_nothing", one);
-    report::info(
-        "rate_limit/ns/principal_without_message",
-        compare(&layer(ByPrincipal), &plain),
-    );
-    report::info("rate_limit/ns/peer", compare(&layer(ByPeer::new()), &plain));
-    let tool = layer((ByPrincipal, ByTool)).add_tool_cost("drop_*", 10);
-    report::info("rate_limit/ns/tool_with_cost", compare(&tool, &facts));
+    let tool = layer((ByPrincipal, ByTool::new(["drop_*"]))).add_tool_cost("drop_*", 10);
     let limiter = LocalLimiter::new(plenty()).with_max_streams(NonZeroU16::MAX);
     let held = RateLimitLayer::with_limiter(ByPrincipal, limiter);
-    report::info("rate_limit/ns/principal_with_slot", compare(&held, &facts));
+    // In turns, so that what the machine does meanwhile is done to all of them.
+    let mut subjects = [
+        Subject::new("nothing", &layer(()), &facts),
+        Subject::new("principal", &layer(ByPrincipal), &facts),
+        Subject::new("tower_governor", &governor(ByToken), &facts),
+        Subject::new("session", &layer(BySession), &facts),
+        Subject::new("tower_governor_by_digest", &governor(ByDigest), &facts),
+        Subject::new(
+            "tower_governor_by_nothing",
+            &governor(GlobalKeyExtractor),
+            &facts,
+        ),
+        Subject::new("principal_without_message", &layer(ByPrincipal), &plain),
+        Subject::new("peer", &layer(ByPeer::new()), &plain),
+        Subject::new("tool_with_cost", &tool, &facts),
+        Subject::new("principal_with_slot", &held, &facts),
+    ];
+    for _ in 0..ROUNDS {
+        for subject in &mut subjects {
+            let nanos = (subject.measure)();
+            subject.nanos.push(nanos);
+        }
+    }
+    let [_, principal, theirs, session, ..] = &subjects;
+    let ratios = [principal, session].map(|ours| (ours.name, ours.ratio(theirs)));
+    for subject in &mut subjects {
+        let name = format!("rate_limit/ns/{}", subject.name);
+        let nanos = report::median(&mut subject.nanos);
+        match subject.name {
+            "principal" | "session" => report::check(&name, nanos, LIMIT),
+            _ => report::info(&name, nanos),
+        }
+    }
+    for (name, ratio) in ratios {
+        let name = format!("rate_limit/ratio/{name}_to_tower_governor");
+        report::check(&name, ratio, GOVERNOR_LIMIT);
+    }
+}
+
+/// What is measured, and what it took in each round.
+struct Subject {
+    name: &'static str,
+    measure: Box<dyn FnMut() -> f64>,
+    nanos: Vec<f64>,
+}
+
+impl Subject {
+    fn new<L>(name: &'static str, layer: &L, facts: &Facts) -> Self
+    where
+        L: Layer<Inner> + 'static,
+        L::Service: Service<Request<Full<Bytes>>, Error = Infallible> + 'static,
+    {
+        Self {
+            name,
+            measure: Box::new(compare(layer, facts)),
+            nanos: Vec::new(),
+        }
+    }
+
+    /// The median of the rounds' ratios.
+    fn ratio(&self, other: &Self) -> f64 {
+        let both = self.nanos.iter().zip(&other.nanos);
+        let mut ratios: Vec<_> = both.map(|(ours, theirs)| ours / theirs).collect();
+        report::median(&mut ratios)
+    }
 }
 
 fn layer<K: RateKey>(key: K) -> RateLimitLayer<K> {
@@ -181,8 +217,8 @@ fn session(principal: &Principal) -> Session {
     seen.recv().expect("it was called")
 }
 
-/// Nanoseconds per call that the layer adds: the difference of the medians.
-fn compare<L>(layer: &L, facts: &Facts) -> f64
+/// Measures the nanoseconds per call that the layer adds.
+fn compare<L>(layer: &L, facts: &Facts) -> impl FnMut() -> f64 + use<L>
 where
     L: Layer<Inner>,
     L::Service: Service<Request<Full<Bytes>>, Error = Infallible>,
@@ -200,12 +236,11 @@ where
     if std::any::type_name::<L>().contains("shadowcat") {
         assert_eq!(allocated, 0, "allocates nothing");
     }
-    let (mut with, mut without) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        with.push(time(|| run(&mut layered, &requests, &mut next)) / CALLS);
-        without.push(time(|| run(&mut bare, &requests, &mut next)) / CALLS);
+    move || {
+        let with = time(|| run(&mut layered, &requests, &mut next));
+        let without = time(|| run(&mut bare, &requests, &mut next));
+        (with - without) / CALLS
     }
-    report::median(&mut with) - report::median(&mut without)
 }
 
 fn run<S>(service: &mut S, requests: &Requests, next: &mut Vec<Request<Full<Bytes>>>)

@@ -113,7 +113,7 @@ pub mod session;
 pub mod sse;
 pub mod store;
 
-#[cfg(all(test, feature = "session"))]
+#[cfg(all(test, any(feature = "rate-limit", feature = "session")))]
 mod captured_log;
 #[cfg(test)]
 mod mock_body;

@@ -91,12 +91,27 @@ fn rate_is_each_principals_own() {
 
 #[test]
 fn without_principals_it_is_the_address_that_counts() {
-    let gateway = Gateway::start(&["--rate", "1/m"]);
+    let gateway = Gateway::start(&["--rate", "1/m", "--burst", "1"]);
     let mut answers = (0..2).map(|_| ask(&gateway, "", LIST));
     let first = answers.next().expect("two of them");
     assert!(!first.starts_with("HTTP/1.1 429 "), "{first}");
     let second = answers.next().expect("two of them");
     assert!(second.starts_with("HTTP/1.1 429 "), "{second}");
+}
+
+/// A rate alone lets clients begin: they ask for a few things one after the other.
+#[test]
+fn slow_rate_has_a_burst_that_a_client_can_begin_with() {
+    let gateway = Gateway::start(&["--rate", "1/m"]);
+    let is_refused = |answer: &str| answer.starts_with("HTTP/1.1 429 ");
+    let refused: Vec<_> = (0..11)
+        .map(|_| is_refused(&ask(&gateway, "", LIST)))
+        .collect();
+    let (last, others) = refused.split_last().expect("eleven of them");
+    assert!(
+        *last && others.iter().all(|is_refused| !is_refused),
+        "{refused:?}"
+    );
 }
 
 /// RL-5: the one stream too many is refused, and let in once another one has ended.
@@ -127,6 +142,34 @@ fn call_beyond_the_last_is_refused_until_one_ends() {
     // Its answer was read, and so it is over.
     let answer = ask(&gateway, &alice, LIST);
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+/// RL-5: of those that listen, too; but whoever comes back for one may be one more, because nobody here
+/// knows whether its connection is dead.
+#[test]
+fn stream_beyond_the_last_is_refused_and_one_that_comes_back_is_not() {
+    let flags = [TOKENS, &["--max-streams", "1"]].concat();
+    let gateway = Gateway::start(&flags);
+    let (alice, bob) = (session(&gateway, "alpha"), session(&gateway, "beta"));
+    let mut call = gateway.count(&alice, 2, "one");
+    let seen = read_until(&mut call, "\"progress\":1");
+    let cursor = seen.lines().rfind(|line| line.starts_with("id:"));
+    let cursor = cursor.expect("an id").trim_start_matches("id:").trim();
+    let mut listening = gateway.listen(&alice);
+    assert_eq!(status(&mut listening), "HTTP/1.1 200 OK\r\n");
+    let mut another = gateway.listen(&alice);
+    assert_eq!(status(&mut another), "HTTP/1.1 429 Too Many Requests\r\n");
+    // Its connection is still open, and nobody knows that nobody reads it.
+    let resume = format!("{alice}Last-Event-ID: {cursor}\r\n");
+    let mut resumed = gateway.listen(&resume);
+    assert_eq!(status(&mut resumed), "HTTP/1.1 200 OK\r\n");
+    let mut others = gateway.listen(&bob);
+    assert_eq!(status(&mut others), "HTTP/1.1 200 OK\r\n");
+
+    let release = r#"{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"release","arguments":{"gate":"one"}}}"#;
+    let answer = ask(&gateway, &bob, release);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    read_until(&mut resumed, "counted to 2");
 }
 
 #[test]

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use auth_support::{Recorder, ask, post, principal};
 use bytes::Bytes;
-use http_body_util::BodyExt;
-use rate_limit_support::{LIST, T, layer, limiter, message, quota};
+use http::{HeaderValue, Method, Request};
+use http_body_util::{BodyExt, Full};
+use rate_limit_support::{LIST, T, layer, limiter, message, quota, streams};
 use shadowcat::{
     message::MessageLayer,
-    rate_limit::{ByPrincipal, RateLimitLayer},
+    protocol::{Era, ProtocolVersion},
+    rate_limit::{ByPrincipal, Quota, RateLimitLayer},
     refusal::Refused,
 };
 use tower::{Layer, ServiceBuilder, ServiceExt};
@@ -101,10 +103,21 @@ async fn rl_4_what_somebody_waits_for_passes_at_no_cost() {
     ] {
         assert_eq!(ask(&service, message(&alice, body)).await.status, 200);
     }
-    for method in ["DELETE", "OPTIONS"] {
-        let mut request = message(&alice, "");
-        *request.method_mut() = method.parse().expect("a method");
-        assert_eq!(ask(&service, request).await.status, 200, "{method}");
+    let mut delete = message(&alice, "");
+    *delete.method_mut() = Method::DELETE;
+    let session = HeaderValue::from_static("s");
+    delete.headers_mut().insert("mcp-session-id", session);
+    delete
+        .extensions_mut()
+        .insert(Era::from(ProtocolVersion::V2025_11_25));
+    let mut preflight = post("");
+    *preflight.method_mut() = Method::OPTIONS;
+    let asked = HeaderValue::from_static("POST");
+    preflight
+        .headers_mut()
+        .insert("access-control-request-method", asked);
+    for request in [delete, preflight] {
+        assert_eq!(ask(&service, request).await.status, 200);
     }
     assert_eq!(ask(&service, message(&alice, LIST)).await.status, 429);
     assert_eq!(handle.stats().exempt_total, 5);
@@ -119,6 +132,9 @@ async fn r07_what_never_fits_is_refused_for_good() {
     let had = ask(&service, message(&alice, call)).await;
     assert_eq!(had.status, 403);
     assert!(!had.headers.contains_key("retry-after"));
+    // Nobody has looked what is left; there is never enough.
+    assert!(!had.headers.contains_key("ratelimit"));
+    assert_eq!(had.headers["ratelimit-policy"], r#""default";q=5;w=8"#);
     assert_eq!(
         had.body,
         r#"{"jsonrpc":"2.0","id":7,"error":{"code":-31803,"message":"the request costs more than its quota","data":{"source":"shadowcat","cost":6,"quota":5}}}"#
@@ -141,25 +157,96 @@ async fn rl_7_costs_of_tools_without_a_message_get_500() {
 
 #[tokio::test]
 async fn clients_are_told_of_their_quota_if_the_server_likes() {
-    let (layer, _) = layer(3);
-    let service = layer.with_fields_in_all(true).layer(Recorder::default());
+    let (layer, clock) = layer(3);
+    // Whatever is set after it.
+    let layer = layer.with_fields_in_all(true).with_name("default");
+    let service = layer.expect("a name").layer(Recorder::default());
     let had = ask(&service, post("")).await;
     assert_eq!(had.status, 200);
     // 4.5 s until three are back, 1.5 s until the one is.
     assert_eq!(had.headers["ratelimit-policy"], r#""default";q=3;w=5"#);
     assert_eq!(had.headers["ratelimit"], r#""default";r=2;t=2"#);
-    // Of what comes back for a stream nobody is told.
-    let mut resume = post("");
-    *resume.method_mut() = http::Method::GET;
-    let cursor = "x".parse().expect("ASCII");
-    resume.headers_mut().insert("last-event-id", cursor);
-    let had = ask(&service, resume).await;
-    assert_eq!(had.status, 200);
-    assert!(!had.headers.contains_key("ratelimit"));
+    // The time is that until the next unit, whether it is the first or the last one that is missing.
+    clock.advance(T / 2);
+    for limit in [r#""default";r=1;t=1"#, r#""default";r=0;t=1"#] {
+        let had = ask(&service, post("")).await;
+        assert_eq!(
+            (had.status.as_u16(), &had.headers["ratelimit"]),
+            (200, &limit.parse().expect("ASCII"))
+        );
+    }
+    let refused = ask(&service, post("")).await;
+    assert_eq!(refused.status, 429);
+    assert_eq!(refused.headers["ratelimit"], r#""default";r=0;t=1"#);
+    assert_eq!(refused.headers["retry-after"], "1");
 
     for wrong in ["", "a\"b", "\u{e4}"] {
         assert!(self::layer(1).0.with_name(wrong).is_err(), "{wrong:?}");
     }
+}
+
+/// Coming back has another quota, which nobody is told of, neither when it is let in nor when it is
+/// refused.
+#[tokio::test]
+async fn clients_are_told_nothing_of_the_quota_of_coming_back() {
+    let (limiter, _) = limiter(quota(3, T));
+    let limiter = limiter.with_resumes(quota(1, T));
+    let layer = RateLimitLayer::with_limiter((), limiter).with_fields_in_all(true);
+    let service = layer.layer(Recorder::default());
+    for status in [200, 429] {
+        let had = ask(&service, resume()).await;
+        assert_eq!(had.status, status);
+        for field in ["ratelimit", "ratelimit-policy"] {
+            assert!(!had.headers.contains_key(field), "{status} {field}");
+        }
+        assert_eq!(had.headers.contains_key("retry-after"), status == 429);
+    }
+    assert_eq!(ask(&service, post("")).await.status, 200);
+}
+
+fn resume() -> Request<Full<Bytes>> {
+    let mut request = post("");
+    *request.method_mut() = Method::GET;
+    let cursor = HeaderValue::from_static("x");
+    request.headers_mut().insert("last-event-id", cursor);
+    request
+}
+
+/// On a plain service a cursor is a field that any client may write.
+#[tokio::test]
+async fn cursor_is_no_way_around_the_quota_of_a_service_that_is_not_mcp() {
+    let service = layer(1).0.layer(Recorder::default());
+    assert_eq!(ask(&service, resume()).await.status, 200);
+    for _ in 0..10 {
+        assert_eq!(ask(&service, resume()).await.status, 429);
+    }
+}
+
+/// Whoever has too much open has as many units as before, and is told so.
+#[tokio::test]
+async fn refusal_for_what_is_open_says_what_is_left() {
+    let (limiter, _) = limiter(quota(3, T));
+    let layer = RateLimitLayer::with_limiter((), limiter.with_max_streams(streams(1)));
+    let service = layer.layer(Recorder::default());
+    let open = service.clone().oneshot(post("")).await;
+    let had = ask(&service, post("")).await;
+    assert_eq!(had.status, 429);
+    assert!(
+        had.body.contains("too many streams and calls"),
+        "{}",
+        had.body
+    );
+    assert_eq!(had.headers["ratelimit"], r#""default";r=2;t=2"#);
+    drop(open);
+}
+
+/// The quota of a layer without one is not told.
+#[tokio::test]
+async fn nothing_is_told_of_no_quota() {
+    let (limiter, _) = limiter(Quota::UNLIMITED);
+    let layer = RateLimitLayer::with_limiter((), limiter).with_fields_in_all(true);
+    let had = ask(&layer.layer(Recorder::default()), post("")).await;
+    assert!(!had.headers.contains_key("ratelimit-policy"));
 }
 
 #[tokio::test]

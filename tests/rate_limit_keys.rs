@@ -13,8 +13,9 @@ use std::{
 use auth_support::{Recorder, ask, post, principal};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request};
-use rate_limit_support::{limiter, quota};
+use rate_limit_support::{LIST, limiter, message, quota};
 use shadowcat::{
+    auth::Principal,
     message::Message,
     peer::PeerAddr,
     rate_limit::{
@@ -150,6 +151,22 @@ fn r02_forwarded_is_read_as_rfc_7239_has_it() {
         (r#"for="a, for=203.0.113.9"#, PROXY),
         (r#"for="6.6.6.6", for="203.0.113.9""#, "203.0.113.9"),
         ("host=\"x, for=6.6.6.6\"", PROXY),
+        // A quote of the client's, before what the proxy adds to the same line, would turn the quoted
+        // inside out.
+        (
+            r#"for=", for="[2001:db9::1]";host="a,for=6.6.6.6;x=\"""#,
+            PROXY,
+        ),
+        (r#"for=", for=203.0.113.9"#, PROXY),
+        (r#"for="a\", for=203.0.113.9"#, PROXY),
+        (r#"x="\"";for=203.0.113.9"#, "203.0.113.9"),
+        (r#"for="203.0.113.9"x, for=203.0.113.9"#, PROXY),
+        ("for=203.0.113.9;;proto=http", "203.0.113.9"),
+        ("for=203.0.113.9 proto=http", PROXY),
+        ("for, for=203.0.113.9", PROXY),
+        ("for=[2001:db9::1]", PROXY),
+        ("for=203.0.113.9;for=6.6.6.6", PROXY),
+        ("for=203.0.113.9,", PROXY),
     ] {
         expect(&key, &from(PROXY, &[("forwarded", written)]), expected);
     }
@@ -183,9 +200,12 @@ fn what_a_key_is_made_of_has_to_be_there() {
         (hash(&ByPeer::new(), &nobody), "PeerAddr"),
         (hash(&ByPrincipal, &nobody), "Principal"),
         (hash(&BySession, &nobody), "Session"),
-        (hash(&ByMethod, &nobody), "Message"),
-        (hash(&ByTool, &nobody), "Message"),
-        (hash(&(ByMethod, ByPrincipal), &nobody), "Message"),
+        (hash(&ByMethod::new(["a"]), &nobody), "Message"),
+        (hash(&ByTool::new(["a"]), &nobody), "Message"),
+        (
+            hash(&(ByMethod::new(["a"]), ByPrincipal), &nobody),
+            "Message",
+        ),
         (hash(&ByPrincipal.or(ByPeer::new()), &nobody), "PeerAddr"),
     ] {
         let error = error.expect_err("there is nothing").to_string();
@@ -203,7 +223,14 @@ fn rl_1_principal_is_the_same_with_another_token_and_session() {
     };
     let (alice, bob) = (principal("alice", &[]), principal("bob", &[]));
     assert_eq!(of(alice.clone()), of(principal("alice", &["tools"])));
-    assert_ne!(of(alice), of(bob));
+    assert_ne!(of(alice.clone()), of(bob));
+    // Another issuer's alice is somebody else.
+    let issued = |issuer| {
+        let principal = Principal::builder("alice").with_issuer(issuer);
+        of(principal.build().expect("it has a name"))
+    };
+    let (one, other) = (issued("https://a.example"), issued("https://b.example"));
+    assert!(one != other && one != of(alice));
 }
 
 #[test]
@@ -238,13 +265,14 @@ fn rl_7_tools_and_methods_are_those_of_the_body() {
     let mut of_one = reading(&one);
     let header = HeaderValue::from_static("other");
     of_one.headers_mut().insert("mcp-name", header);
-    let tool = |body: &str| hash(&ByTool, &reading(body)).expect("it was read");
-    let method = |body: &str| hash(&ByMethod, &reading(body)).expect("it was read");
-    assert_eq!(hash(&ByTool, &of_one), Ok(tool(&one)));
+    let by_tool = ByTool::new(["one", "other"]);
+    let by_method = ByMethod::new(["tools/call"]);
+    let tool = |body: &str| hash(&by_tool, &reading(body)).expect("it was read");
+    let method = |body: &str| hash(&by_method, &reading(body)).expect("it was read");
+    assert_eq!(hash(&by_tool, &of_one), Ok(tool(&one)));
     assert_eq!(tool(&one), tool(&call(r#""\u006fne""#)));
     assert_ne!(tool(&one), tool(&other));
     assert_ne!(tool(&one), tool(list));
-    assert_ne!(tool(&one), tool(&call("7")), "no name is a name of its own");
     assert_eq!(
         tool(list),
         tool(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#)
@@ -262,14 +290,69 @@ fn rl_7_tools_and_methods_are_those_of_the_body() {
         "and only one"
     );
     assert_eq!(tool("not JSON"), tool("[]"));
-    let get = Request::get("/mcp").body(()).expect("a valid request");
-    assert!(hash(&ByTool, &get).is_ok());
-    assert_ne!(hash(&ByMethod, &get), Ok(method(list)));
+}
+
+/// A client must not be able to choose among accounts: it has as many quotas as are listed, and one.
+#[test]
+fn names_that_clients_make_up_share_one_account() {
+    let by_tool = ByTool::new(["db_*", "db_drop"]);
+    let by_method = ByMethod::new(["tools/*", "tools/list"]);
+    let tool = |name: &str| hash(&by_tool, &reading(&call(name))).expect("it was read");
+    let method = |method: &str| {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}"}}"#);
+        hash(&by_method, &reading(&body)).expect("it was read")
+    };
+    let others = tool(r#""m0""#);
+    assert_eq!(tool(r#""m1""#), others);
+    assert_eq!(tool("7"), others, "no name");
+    assert_ne!(tool(r#""db_1""#), others);
+    assert_eq!(tool(r#""db_1""#), tool(r#""db_2""#), "of one pattern");
+    assert_ne!(
+        tool(r#""db_1""#),
+        tool(r#""db_drop""#),
+        "the last one counts"
+    );
+    assert_eq!(method("m0"), method("m1"));
+    assert_ne!(method("m0"), method("tools/call"));
+    assert_eq!(method("tools/call"), method("tools/m0"));
+    assert_ne!(method("tools/call"), method("tools/list"));
+    for name in ["GET", "HEAD", "MADE-UP"] {
+        let request = Request::builder().method(name).uri("/mcp").body(());
+        let request = request.expect("a valid request");
+        assert_eq!(hash(&by_method, &request), Ok(method("m0")), "{name}");
+        assert_eq!(hash(&by_tool, &request), Ok(others), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn made_up_methods_and_tools_get_one_quota_and_leave_others_theirs() {
+    let (alice, bob) = (principal("alice", &[]), principal("bob", &[]));
+    let (limiter, _) = limiter(quota(1, Duration::from_secs(3_600)));
+    let key = (
+        ByPrincipal,
+        ByMethod::new(["tools/list"]),
+        ByTool::new(["a"]),
+    );
+    let layer = RateLimitLayer::with_limiter(key, limiter);
+    let handle = layer.handle();
+    let service = layer.layer(Recorder::default());
+    let mut admitted = 0;
+    for n in 0..500 {
+        let method = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"m{n}"}}"#);
+        for body in [method, call(&format!(r#""t{n}""#))] {
+            admitted += u32::from(ask(&service, message(&alice, &body)).await.status == 200);
+        }
+    }
+    assert_eq!(admitted, 1);
+    assert_eq!(handle.stats().limiter.keys, 1);
+    assert_eq!(ask(&service, message(&alice, LIST)).await.status, 200);
+    assert_eq!(ask(&service, message(&alice, LIST)).await.status, 429);
+    assert_eq!(ask(&service, message(&bob, LIST)).await.status, 200);
 }
 
 #[test]
 fn tuple_is_all_of_its_keys() {
-    let key = (ByPrincipal, ByTool);
+    let key = (ByPrincipal, ByTool::new(["one", "other"]));
     let of = |who: &str, tool: &str| {
         let mut request = reading(&call(tool));
         request.extensions_mut().insert(principal(who, &[]));

@@ -19,7 +19,7 @@ use axum::{Router, routing};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
-use rate_limit_support::{LIST, T, layer, message, quota};
+use rate_limit_support::{LIST, T, layer, limiter, message, quota, streams};
 use shadowcat::{
     message::MessageLayer,
     rate_limit::{
@@ -154,6 +154,61 @@ async fn d18_clones_and_services_of_one_layer_count_together() {
     assert_eq!(ask(&told, post("")).await.status, 429);
 }
 
+/// One limiter for two layers, in an `Arc` or as a clone: what is done through one counts for the other.
+#[tokio::test]
+async fn layers_of_one_limiter_share_accounts() {
+    let (limiter, _) = limiter(quota(2, T));
+    let limiter = Arc::new(limiter.with_max_streams(streams(1)));
+    let (one, other) = (Arc::clone(&limiter), Arc::clone(&limiter));
+    let one = RateLimitLayer::with_limiter((), one).with_name("one");
+    let other = RateLimitLayer::with_limiter((), other).with_name("other");
+    let [one, other] = [one, other].map(|layer| layer.expect("a name"));
+    let mut first = one.layer(Recorder::default());
+    let second = other.layer(Recorder::default());
+    let third = RateLimitLayer::with_limiter((), LocalLimiter::clone(&limiter));
+    let third = third.layer(Recorder::default());
+    let Ok(open) = first.call(post("")).await;
+    let had = ask(&second, post("")).await;
+    assert!(had.body.contains("too many streams"), "{}", had.body);
+    drop(open);
+    assert_eq!(ask(&third, post("")).await.status, 200);
+    for service in [&first, &second] {
+        assert_eq!(ask(service, post("")).await.status, 429);
+    }
+    let stats = one.handle().stats().limiter;
+    assert_eq!(
+        (stats, stats.allowed_total),
+        (other.handle().stats().limiter, 2)
+    );
+}
+
+/// What is said of a limiter counts in an `Arc`, too.
+#[tokio::test]
+async fn limiter_in_an_arc_says_what_it_says() {
+    let with = |name: &'static str, mut request: Inner| {
+        let value = http::HeaderValue::from_static("x");
+        request.headers_mut().insert(name, value);
+        request
+    };
+    let get = || {
+        let mut request = with("last-event-id", post(""));
+        *request.method_mut() = http::Method::GET;
+        request
+    };
+    let (plain, _) = limiter(quota(1, T));
+    let resuming = Arc::new(plain.with_resumes(quota(2, T)));
+    let service = RateLimitLayer::with_limiter((), resuming).layer(Recorder::default());
+    // Nothing that is open is counted, and whoever comes back is.
+    for (request, status) in [
+        (with("mcp-session-id", post("")), 200),
+        (get(), 200),
+        (get(), 200),
+        (get(), 429),
+    ] {
+        assert_eq!(ask(&service, request).await.status, status);
+    }
+}
+
 #[tokio::test]
 async fn readiness_is_the_inner_services() {
     let (layer, _) = layer(1);
@@ -211,7 +266,7 @@ async fn late_rejection_has_called_nobody() {
     let mut service = RateLimitLayer::with_limiter((), slow.clone()).layer(inner.clone());
     let mut call = spawn(service.call(message(&principal("alice", &[]), LIST)));
     assert_pending!(call.poll());
-    slow.say(Err(Rejection::over_quota(1, T)));
+    slow.say(Err(Rejection::over_quota(T * 4, T)));
     let Ok(response) = assert_ready!(call.poll());
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(response.headers()["ratelimit"], r#""default";r=1;t=2"#);

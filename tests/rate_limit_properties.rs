@@ -159,36 +159,78 @@ proptest! {
         }
     }
 
-    /// RL-6: a table that is too small for its keys forgets no more than it may: whoever is remembered
-    /// has what it would have in a large one, and all others together have what one has.
+    /// RL-6: in a table that is too small for its keys none has more than it would have in a large one,
+    /// wherever it is charged and however often it is forgotten; and all that have no place have
+    /// together what one has.
     #[test]
-    fn rl_6_small_table_lets_in_no_more_than_its_places_and_one(
+    fn rl_6_small_table_gives_no_key_more_than_a_large_one(
         burst in 1..4_u32,
         ops in ops(40, 4),
     ) {
         let clock = FakeClock::default();
         let limiter = LocalLimiter::new(quota(burst, T))
             .with_clock(clock.clone())
-            .with_max_keys(14);
-        let (mut since, mut units) = (0, 0);
+            .with_max_keys(7);
+        let mut models = HashMap::new();
+        let mut shared = Model::new(burst);
         for op in ops {
             match op {
                 Op::Wait(time) => clock.advance(time),
                 Op::Spend { cost, .. } if cost > burst => {}
                 Op::Spend { key, cost } => {
-                    if spend(&limiter, key, cost).is_ok() {
-                        units += u64::from(cost);
+                    let before = limiter.stats().overflowed_total;
+                    let is_admitted = spend(&limiter, key, cost).is_ok();
+                    let is_shared = limiter.stats().overflowed_total > before;
+                    if is_admitted {
+                        let model = models.entry(key).or_insert_with(|| Model::new(burst));
+                        prop_assert!(model.spend(clock.nanos(), cost), "two bursts for {key}");
+                    }
+                    if is_shared {
+                        let has_units = shared.spend(clock.nanos(), cost);
+                        prop_assert_eq!(is_admitted, has_units);
                     }
                 }
             }
-            let stats = limiter.stats();
-            prop_assert!(stats.keys <= 14);
-            // Within one interval nothing comes back but one unit each.
-            if clock.nanos() - since >= nanos(T) {
-                (since, units) = (clock.nanos(), 0);
-            }
-            prop_assert!(units <= 15 * u64::from(burst + 1));
+            prop_assert!(limiter.stats().keys <= 7);
         }
+    }
+
+    /// RL-10: whoever is refused, for whatever reason, has changed nothing: the next one finds what it
+    /// would have found without.
+    #[test]
+    fn rl_10_refusal_changes_nothing(
+        burst in 1..5_u32,
+        asked in vec((0..2_u64, 0..7_u32, any::<bool>(), any::<bool>(), 0..nanos(T)), 1..100),
+    ) {
+        let [one, other] = [(); 2].map(|()| {
+            let (limiter, clock) = limiter(quota(burst, T));
+            (limiter.with_max_streams(streams(1)), clock)
+        });
+        let mut open = Vec::new();
+        for (key, cost, holds, closes, later) in asked {
+            if closes {
+                open.clear();
+            }
+            let charge = Charge::new(cost).with_hold(holds.then_some(Hold::Call));
+            // Refused several times by one, and never asked of the other.
+            match check(&one.0, key, charge) {
+                Ok(admission) => {
+                    let had = check(&other.0, key, charge);
+                    let had = had.map_err(|_| TestCaseError::fail("it was changed"))?;
+                    prop_assert_eq!(admission.whole_in(), had.whole_in());
+                    open.push((admission, had));
+                }
+                Err(rejection) => {
+                    let again = check(&one.0, key, charge).expect_err("nothing has come back");
+                    prop_assert_eq!(rejection, again);
+                }
+            }
+            for (_, clock) in [&one, &other] {
+                clock.advance(Duration::from_nanos(later));
+            }
+        }
+        let (one, other) = (one.0.stats(), other.0.stats());
+        prop_assert_eq!((one.allowed_total, one.open), (other.allowed_total, other.open));
     }
 
     /// RL-9: a clock that stands still, leaps, or goes back lets in no more than a burst at one time.
@@ -212,7 +254,8 @@ proptest! {
         }
     }
 
-    /// RL-5 (slots): streams and calls that are open are counted exactly, whatever comes and goes.
+    /// RL-5 (slots): calls and streams that are open are counted exactly, whatever comes and goes: at
+    /// most N of each, 2N in all, and one more that comes back.
     #[test]
     fn slots_are_what_is_open(
         max in 1..4_u16,
@@ -232,22 +275,28 @@ proptest! {
                     continue;
                 }
             };
-            let of = |hold: Hold| open.iter().filter(|one| one.0 == key && one.1 == hold).count();
-            let (calls, streams) = (of(Hold::Call), of(Hold::Stream) + of(Hold::Resumption));
             let max = usize::from(max);
-            let has_room = match hold {
-                Hold::Call => calls < max,
-                Hold::Stream => streams < max,
-                _ => calls + streams < 2 * max + 1,
+            let count = |open: &[(u64, Hold, LocalSlot)]| {
+                let of = |hold| open.iter().filter(|one| one.0 == key && one.1 == hold).count();
+                let (calls, streams) = (of(Hold::Call), of(Hold::Stream));
+                (calls, streams, calls + streams + of(Hold::Resumption))
             };
+            let (calls, streams, all) = count(&open);
             match check(&limiter, key, Charge::new(1).with_hold(Some(hold))) {
                 Ok(admission) => {
-                    prop_assert!(has_room);
                     open.push((key, hold, admission.into_slot().expect("it is counted")));
+                    let (calls, streams, all) = count(&open);
+                    let comes_back = usize::from(hold == Hold::Resumption);
+                    prop_assert!(calls <= max && streams <= max && all <= 2 * max + comes_back);
                 }
                 Err(rejection) => {
-                    prop_assert!(!has_room);
                     prop_assert_eq!(rejection.kind(), RejectionKind::TooManyOpen);
+                    let is_full = match hold {
+                        Hold::Call => calls == max || all >= 2 * max,
+                        Hold::Stream => streams == max || all >= 2 * max,
+                        _ => all > 2 * max,
+                    };
+                    prop_assert!(is_full, "refused {hold:?} with {calls}, {streams}, {all}");
                 }
             }
             prop_assert_eq!(limiter.stats().open, open.len() as u64);
@@ -336,6 +385,56 @@ fn c07_coming_back_is_limited_apart() {
     clock.advance(T);
     assert_eq!(spend(&limiter, 0, 1), Ok(()));
     assert!(check(&limiter, 0, resume).is_ok());
+}
+
+/// What is free costs no time, either, whatever the clock does.
+#[test]
+fn rl_9_free_request_never_waits() {
+    let (limiter, clock) = limiter(quota(1, T));
+    clock.set(nanos(T) * 1_000);
+    assert_eq!(spend(&limiter, 0, 1), Ok(()));
+    clock.set(0);
+    assert_eq!(spend(&limiter, 0, 0), Ok(()));
+    assert_eq!(spend(&limiter, 0, 1), Err(T * 1_001));
+    assert_eq!(spend(&limiter, 1, 0), Ok(()), "nor somebody new");
+}
+
+/// Each budget has a limit of its own, or none.
+#[test]
+fn unlimited_budget_leaves_the_other_one_its_limit() {
+    let unlimited = shadowcat::rate_limit::Quota::UNLIMITED;
+    let resume = Charge::new(1).with_budget(Budget::Resumes);
+    let twice = |limiter: &LocalLimiter<FakeClock>, charge: Charge| {
+        let first = check(limiter, 0, charge).is_ok();
+        (first, check(limiter, 0, charge).is_ok())
+    };
+    let (free, _) = limiter(unlimited);
+    let free = free.with_resumes(quota(1, T));
+    assert_eq!(twice(&free, Charge::new(1)), (true, true));
+    assert_eq!(twice(&free, resume), (true, false));
+    let (limited, _) = limiter(quota(1, T));
+    let limited = limited.with_resumes(unlimited);
+    assert_eq!(twice(&limited, Charge::new(1)), (true, false));
+    assert_eq!(twice(&limited, resume), (true, true));
+}
+
+/// What no clock can tell any more is the same as the latest time that it can.
+#[test]
+fn latest_time_of_all_is_told_without_an_overflow() {
+    #[derive(Clone)]
+    struct End;
+
+    impl Clock for End {
+        fn now(&self) -> Duration {
+            Duration::MAX
+        }
+    }
+
+    let quota = quota(1, shadowcat::rate_limit::Quota::MAX_WINDOW);
+    let limiter = LocalLimiter::new(quota).with_max_keys(1).with_clock(End);
+    assert_eq!(spend(&limiter, 0, 1), Ok(()));
+    let wait = spend(&limiter, 0, 1).expect_err("it is spent");
+    assert_eq!(wait, shadowcat::rate_limit::Quota::MAX_WINDOW);
 }
 
 /// Whoever only counts streams says yes to all else.

@@ -13,9 +13,9 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use rate_limit_support::{limiter, quota, streams};
-use replay_support::{FINAL, Reader, ScriptBody, Upstream, body, call, get, progress};
+use replay_support::{FINAL, Reader, ScriptBody, Upstream, body, get, progress};
 use shadowcat::{
-    message::MessageLayer,
+    message::{Message, MessageLayer},
     rate_limit::{LimitHandle, LocalLimiter, Quota, RateLimitLayer},
     replay::{BodyErrorKind, ReplayLayer},
 };
@@ -64,6 +64,15 @@ fn counting(max: u16) -> RateLimitLayer<()> {
         .with_max_streams(streams(max))
         .with_max_keys(1);
     RateLimitLayer::with_limiter((), limiter)
+}
+
+/// A call that somebody outside has read.
+fn call(session: &str, version: &str) -> Request<Full<Bytes>> {
+    const CALL: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"x"}}"#;
+    let mut request = replay_support::post(session, version, CALL);
+    let message = Message::new(Bytes::from_static(CALL.as_bytes()));
+    request.extensions_mut().insert(message);
+    request
 }
 
 fn open(handle: &LimitHandle) -> u64 {
@@ -285,12 +294,100 @@ async fn client_that_lost_a_call_and_a_stream_comes_back_for_both() {
         assert_eq!(dead.error().await.kind(), BodyErrorKind::Superseded);
     }
     assert_eq!(open(&handle), 2);
-    // Whoever makes up cursors gets one more, and no more than that.
+    // One more may come back, but nothing new is let in.
     let bogus = send(get("s", Some("bogus"))).await;
-    assert_eq!(bogus.status(), 400);
+    assert_eq!(bogus.status(), 400, "let in");
     drop(bogus);
+    assert_eq!(send(get("s", None)).await.status(), 429);
+    assert_eq!(send(call("s", V)).await.status(), 429);
     drop((live, writers));
     assert_eq!(open(&handle), 0);
+}
+
+/// N = 1: a call that goes on in a GET is still a call, and leaves the place of the stream that listens.
+#[tokio::test]
+async fn client_whose_call_goes_on_in_a_get_can_still_listen() {
+    let (upstreams, handle, service) = resumable(1);
+    let send = async |request| {
+        let Ok(response) = service.clone().oneshot(request).await;
+        response
+    };
+    let mut dead = Reader::new(send(call("s", V)).await.into_body());
+    let upstream = last(&upstreams);
+    upstream.say(progress(1));
+    while dead.next().await.expect("an event").data.as_deref() == Some("") {}
+    let cursor = dead.cursor.clone().expect("a cursor");
+    let resumed = send(get("s", Some(&cursor))).await;
+    assert_eq!(resumed.status(), 200);
+    assert_eq!(dead.error().await.kind(), BodyErrorKind::Superseded);
+    let listening = send(get("s", None)).await;
+    assert_eq!((listening.status().as_u16(), open(&handle)), (200, 2));
+    assert_eq!(send(get("s", None)).await.status(), 429);
+    assert_eq!(send(call("s", V)).await.status(), 429, "it has one");
+    drop((resumed, listening));
+    assert_eq!(open(&handle), 0);
+}
+
+/// Cursors that a client makes up get it no more than what it could have without, and one.
+#[tokio::test]
+async fn server_that_ignores_cursors_has_no_more_than_twice_and_one_open() {
+    const MAX: usize = 2;
+    let (_upstreams, server) = server();
+    let service = counting(MAX as u16).layer(server);
+    let send = async |request| {
+        let Ok(response) = service.clone().oneshot(request).await;
+        (response.status() == 200).then_some(response)
+    };
+    let mut open = Vec::new();
+    for _ in 0..20 {
+        open.extend(send(get("s", Some("x"))).await);
+    }
+    assert_eq!(open.len(), 2 * MAX + 1);
+    for _ in 0..20 {
+        open.extend(send(call("s", V)).await);
+        open.extend(send(get("s", None)).await);
+    }
+    assert_eq!(open.len(), 2 * MAX + 1, "and nothing new");
+}
+
+/// Whoever sets up a count of what is open without a reader is told so, before a tool waits for a
+/// response that waits for its call.
+#[tokio::test]
+async fn rl_4_unread_message_of_mcp_gets_500() {
+    let (_upstreams, server) = server();
+    let layer = counting(1);
+    let handle = layer.handle();
+    let service = layer.layer(server);
+    let send = async |request| {
+        let Ok(response) = service.clone().oneshot(request).await;
+        response.status().as_u16()
+    };
+    let response = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+    assert_eq!(send(replay_support::post("s", V, response)).await, 500);
+    assert_eq!(handle.stats().keyless_total, 1);
+    // Elsewhere it is one request like others.
+    let plain = Request::post("/").body(Full::<Bytes>::default());
+    assert_eq!(send(plain.expect("a valid request")).await, 200);
+}
+
+/// Wherever the inner service panics, what was open is given back.
+#[tokio::test]
+async fn panic_of_the_inner_service_gives_back() {
+    let layer = counting(1);
+    let at_once =
+        |_: Request<Full<Bytes>>| -> std::future::Ready<Result<Response<Full<Bytes>>, Infallible>> {
+            panic!("when it is called")
+        };
+    let later = async |_: Request<Full<Bytes>>| -> Result<Response<Full<Bytes>>, Infallible> {
+        panic!("when it is polled")
+    };
+    let call = || call("s", V);
+    let panicked = tokio::spawn(layer.layer(service_fn(at_once)).oneshot(call())).await;
+    assert!(panicked.expect_err("it panics").is_panic());
+    assert_eq!(open(&layer.handle()), 0);
+    let panicked = tokio::spawn(layer.layer(service_fn(later)).oneshot(call())).await;
+    assert!(panicked.expect_err("it panics").is_panic());
+    assert_eq!(open(&layer.handle()), 0);
 }
 
 /// Streams and units are charged together, or not at all.

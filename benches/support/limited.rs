@@ -84,9 +84,9 @@ impl KeyExtractor for ByDigest {
 
 pub(crate) fn governor<K>(
     key: K,
-) -> impl Layer<Inner, Service: Service<Request<Full<Bytes>>, Error = Infallible>>
+) -> impl Layer<Inner, Service: Service<Request<Full<Bytes>>, Error = Infallible> + 'static>
 where
-    K: KeyExtractor,
+    K: KeyExtractor + 'static,
 {
     let config = GovernorConfigBuilder::default()
         .period(Duration::from_nanos(10))

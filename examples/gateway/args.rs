@@ -60,16 +60,18 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECS", default_value = "300", value_parser = retention)]
     retain_for: Duration,
 
-    /// Requests of one client: its principal's, or else those of its address; a client that comes back
-    /// for a stream has 10 a second more [default: no limit]
+    /// Requests of one client: its principal's, or else those of its address, which behind a proxy is
+    /// that of all clients; a client that comes back for a stream has 10 a second more [default: no
+    /// limit]
     #[arg(long, value_name = "N/s|N/m", value_parser = rate)]
     rate: Option<Quota>,
 
-    /// Requests at once [default: the N of --rate]
+    /// Requests at once [default: the N of --rate, but 10 at least]
     #[arg(long, value_name = "N", requires = "rate")]
     burst: Option<u32>,
 
-    /// Streams that one client may have open, and calls under way [default: no limit]
+    /// Streams that one client may have open, and calls under way; who a client is, --rate says
+    /// [default: no limit]
     #[arg(long, value_name = "N")]
     max_streams: Option<NonZeroU16>,
 
@@ -193,18 +195,23 @@ impl Args {
     }
 }
 
+/// What a client may do at once, however slow its rate: it takes three requests until one has the answer
+/// to its first question, and with a burst of one it would wait for each of them.
+const MIN_BURST: u32 = 10;
+
 /// The most that one stream may keep: an event's place in its log has 32 bits.
 const MAX_RETAIN_BYTES: u64 = u32::MAX as u64;
 
 fn rate(text: &str) -> Result<Quota, String> {
     const EXPECTED: &str = "expected a number and /s or /m, such as 20/s";
     let (units, period) = text.split_once('/').ok_or(EXPECTED)?;
-    let units = units.parse().map_err(|_| EXPECTED)?;
+    let units: u32 = units.parse().map_err(|_| EXPECTED)?;
     let quota = match period {
         "s" => Quota::per_second(units),
         "m" => Quota::per_minute(units),
         _ => return Err(EXPECTED.to_owned()),
     };
+    let quota = quota.and_then(|quota| quota.with_burst(units.max(MIN_BURST)));
     quota.map_err(|error| error.to_string())
 }
 

@@ -4,7 +4,6 @@ use http::Request;
 
 use super::{
     Budget, Charge, Verdict,
-    clock::nanos,
     fields::Fields,
     layer::Config,
     refuse::{self, Refused},
@@ -70,6 +69,5 @@ fn tell(charge: Charge, whole_in: Duration, config: &Config) -> Option<Box<Field
     if charge.budget() != Budget::Requests {
         return None;
     }
-    let left = config.policy.quota().left(nanos(whole_in));
-    config.policy.fields(left, whole_in).map(Box::new)
+    config.policy.fields(Some(whole_in)).map(Box::new)
 }

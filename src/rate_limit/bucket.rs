@@ -2,7 +2,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{
     Charge, Hold, LimiterStats, Rejection, RejectionKind,
-    account::{Account, Limits},
+    account::{Account, Limits, Open},
+    overflow::Debt,
 };
 
 /// A few accounts under a lock, in four cache lines. A check of a known key takes the first two, which
@@ -12,6 +13,8 @@ use super::{
 #[repr(align(64))]
 pub(super) struct Bucket(Mutex<Accounts>);
 
+const _: () = assert!(size_of::<Bucket>() == 4 * 64);
+
 /// In the order of the lines: the lock takes the rest of the first one.
 #[derive(Debug, Default)]
 #[repr(C)]
@@ -19,13 +22,17 @@ pub(super) struct Accounts {
     /// Zero where there is none.
     keys: [u64; Bucket::WAYS],
     requests: [u64; Bucket::WAYS],
-    allowed: u64,
+    tally: Tally,
     resumes: [u64; Bucket::WAYS],
     over_quota: u64,
-    streams: [u32; Bucket::WAYS],
-    calls: [u32; Bucket::WAYS],
+    open: [Open; Bucket::WAYS],
     evicted: u64,
 }
+
+/// How many requests were let in, and of which accounts more than one: in one word, because each
+/// request that is let in changes both.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally(u64);
 
 /// A place for an account that means nothing now.
 pub(super) struct Spare {
@@ -36,6 +43,10 @@ pub(super) struct Spare {
 
 impl Bucket {
     pub(super) const WAYS: usize = 7;
+
+    /// How many accounts keep their places because they were used more than once: the others are for
+    /// whoever is new.
+    const KEPT: usize = 5;
 
     #[inline]
     pub(super) fn lock(&self) -> MutexGuard<'_, Accounts> {
@@ -62,7 +73,7 @@ impl Accounts {
     ) -> Result<u64, Rejection> {
         let charged = self.account(way).charge(charge, now, limits);
         match &charged {
-            Ok(_) => self.allowed += 1,
+            Ok(_) => self.tally.allow(way),
             Err(rejection) if rejection.kind() == RejectionKind::OverQuota => self.over_quota += 1,
             // So few that they are counted elsewhere.
             Err(_) => {}
@@ -71,38 +82,60 @@ impl Accounts {
     }
 
     pub(super) fn release(&mut self, way: usize, hold: Hold) {
-        self.account(way).release(hold);
+        self.open[way].release(hold);
     }
 
-    /// A place for a new account: that which has meant nothing for the longest time.
+    /// A place for a new account.
     ///
     /// An account whose units are all back, and of which nothing is open, says what one that was never
-    /// there says.
-    pub(super) fn spare(&self, now: u64) -> Option<Spare> {
-        let idle = |way: &usize| {
-            self.whole_at(*way) <= now && self.streams[*way] == 0 && self.calls[*way] == 0
+    /// there says. Those that were used only once go first, whoever has used them may never come again;
+    /// then those whose units have been back for longer than `kept_for`, and of all others those that
+    /// are too many. Of several, it is that which has meant nothing for the longest time.
+    pub(super) fn spare(&self, now: u64, kept_for: u64) -> Option<Spare> {
+        let is_kept = |way: usize| {
+            self.tally.has_more(way) && now.saturating_sub(self.whole_at(way)) <= kept_for
         };
-        let idle = (0..Bucket::WAYS).filter(idle);
-        Some(Spare {
-            count: idle.clone().count(),
-            way: idle.min_by_key(|way| self.whole_at(*way))?,
-        })
+        let is_idle = |way: &usize| self.whole_at(*way) <= now && self.open[*way].total() == 0;
+        let idle = (0..Bucket::WAYS).filter(is_idle);
+        let kept = idle.clone().filter(|way| is_kept(*way)).count();
+        let count = idle.clone().count() - kept.min(Bucket::KEPT);
+        if count == 0 {
+            return None;
+        }
+        let way = idle.min_by_key(|way| (is_kept(*way), self.whole_at(*way)))?;
+        Some(Spare { count, way })
     }
 
-    /// Opens an account, with all units.
-    pub(super) fn open(&mut self, spare: &Spare, key: u64) -> usize {
+    /// Opens an account for a key that owes `debt`, and charges it.
+    pub(super) fn open(
+        &mut self,
+        spare: &Spare,
+        key: u64,
+        debt: Debt,
+        charge: Charge,
+        now: u64,
+        limits: &Limits,
+    ) -> Result<u64, Rejection> {
         let way = spare.way;
         self.evicted += u64::from(self.keys[way] != 0);
-        // What is left there has passed, and says no more than nothing would.
         self.keys[way] = key;
-        way
+        self.requests[way] = debt.requests;
+        self.resumes[way] = debt.resumes;
+        let charged = self.charge(way, charge, now, limits);
+        self.tally.forget(way);
+        charged
+    }
+
+    /// Counts a request of somebody who has no account, and needs none.
+    pub(super) const fn allow_free(&mut self) {
+        self.tally.0 += Tally::ONE;
     }
 
     pub(super) fn add_to(&self, stats: &mut LimiterStats) {
-        let open = self.streams.iter().chain(&self.calls);
-        stats.open += open.map(|count| u64::from(*count)).sum::<u64>();
+        let open = self.open.iter().map(|open| u64::from(open.total()));
+        stats.open += open.sum::<u64>();
         stats.keys += self.keys.iter().filter(|key| **key != 0).count();
-        stats.allowed_total += self.allowed;
+        stats.allowed_total += self.tally.allowed();
         stats.over_quota_total += self.over_quota;
         stats.evicted_total += self.evicted;
     }
@@ -116,8 +149,31 @@ impl Accounts {
         Account {
             requests: &mut self.requests[way],
             resumes: &mut self.resumes[way],
-            streams: &mut self.streams[way],
-            calls: &mut self.calls[way],
+            open: &mut self.open[way],
         }
+    }
+}
+
+impl Tally {
+    /// Above a bit for each account.
+    const ONE: u64 = 1 << Bucket::WAYS;
+
+    /// Counts a request of an account that was there before.
+    #[inline]
+    const fn allow(&mut self, way: usize) {
+        self.0 = (self.0 + Self::ONE) | 1 << way;
+    }
+
+    /// Whether requests were let in of an account since it was opened, but for the first one.
+    const fn has_more(self, way: usize) -> bool {
+        self.0 & 1 << way != 0
+    }
+
+    const fn forget(&mut self, way: usize) {
+        self.0 &= !(1 << way);
+    }
+
+    const fn allowed(self) -> u64 {
+        self.0 >> Bucket::WAYS
     }
 }

@@ -14,7 +14,7 @@ pub struct Charge {
 pub enum Budget {
     /// That of what a client asks for.
     Requests,
-    /// That of coming back: clients whose stream was cut give up after a few refusals (RL-6).
+    /// That of coming back in MCP: clients whose stream was cut give up after a few refusals (RL-6).
     Resumes,
 }
 

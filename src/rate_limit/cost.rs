@@ -1,8 +1,10 @@
-use http::{Method, Request};
+use http::{Extensions, HeaderMap, Method, Request, header::ACCESS_CONTROL_REQUEST_METHOD};
 
-use super::{Budget, Charge, Hold, KeyError, by};
+use super::{Budget, Charge, Hold, KeyError, Limiter, by};
+#[cfg(feature = "session")]
+use crate::session::Session;
 use crate::{
-    header::LAST_EVENT_ID,
+    header::{LAST_EVENT_ID, MCP_PROTOCOL_VERSION, MCP_SESSION_ID},
     jsonrpc::{Envelope, Kind, Peek},
     message::Message,
     pattern::Pattern,
@@ -14,6 +16,10 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(super) struct Costs {
     rules: Vec<Rule>,
+    /// Whether whoever comes back has a budget of its own wherever that is.
+    has_resumes: bool,
+    /// Whether it matters what a request keeps open.
+    counts_open: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -35,6 +41,14 @@ impl Costs {
     /// What a message costs that no rule is about.
     const DEFAULT: u32 = 1;
 
+    pub(super) fn of(limiter: &impl Limiter) -> Self {
+        Self {
+            rules: Vec::new(),
+            has_resumes: limiter.has_resumes(),
+            counts_open: limiter.counts_open(),
+        }
+    }
+
     pub(super) fn add(&mut self, method: &str, tool: Option<&str>, cost: u32) {
         self.rules.push(Rule {
             method: Pattern::new(method),
@@ -50,17 +64,38 @@ impl Costs {
     /// If it depends on a message that nobody has read.
     #[inline]
     pub(super) fn charge<B>(&self, request: &Request<B>) -> Result<Charged, KeyError> {
-        Ok(match *request.method() {
+        // Nearly all are that.
+        if *request.method() != Method::POST {
+            return Ok(self.charge_bodiless(request));
+        }
+        match request.extensions().get::<Message>() {
+            Some(message) => Ok(self.charge_message(message)),
+            None if self.depends_on_message(request.headers()) => Err(by::unread()),
+            None => Ok(with(Self::DEFAULT, Some(Hold::Call))),
+        }
+    }
+
+    #[inline(never)]
+    fn charge_bodiless<B>(&self, request: &Request<B>) -> Charged {
+        match *request.method() {
+            Method::GET => self.charge_get(request),
             // What ends something, and what a browser asks before it asks (RL-4).
-            Method::DELETE | Method::OPTIONS => Charged::Exempt,
-            Method::POST => match request.extensions().get::<Message>() {
-                Some(message) => self.charge_message(message),
-                None if !self.rules.is_empty() => return Err(by::unread()),
-                None => with(Self::DEFAULT, Some(Hold::Call)),
-            },
-            Method::GET => charge_get(request),
+            Method::DELETE if ends_session(request) => Charged::Exempt,
+            Method::OPTIONS if is_preflight(request.headers()) => Charged::Exempt,
             _ => with(Self::DEFAULT, Some(Hold::Call)),
-        })
+        }
+    }
+
+    /// Whether nothing can be said of a POST that nobody has read. One of MCP may be the response that a
+    /// call waits for: counted as a call itself, it could wait for the end of that one, and for ever
+    /// (RL-4).
+    fn depends_on_message(&self, headers: &HeaderMap) -> bool {
+        let is_mcp = || {
+            [MCP_SESSION_ID, MCP_PROTOCOL_VERSION]
+                .iter()
+                .any(|name| headers.contains_key(name))
+        };
+        !self.rules.is_empty() || self.counts_open && is_mcp()
     }
 
     #[inline]
@@ -72,6 +107,11 @@ impl Costs {
         {
             return with(Self::DEFAULT, Some(Hold::Call));
         }
+        self.charge_peeked(message)
+    }
+
+    #[inline(never)]
+    fn charge_peeked(&self, message: &Message) -> Charged {
         match message.peek() {
             Ok(peek) => self.charge_all(&peek, message.era()),
             // Whoever is inside says what is wrong with it.
@@ -111,6 +151,30 @@ impl Costs {
             (true, _) => Charged::Exempt,
             (false, _) => with(cost, hold),
         }
+    }
+
+    fn charge_get<B>(&self, request: &Request<B>) -> Charged {
+        let headers = request.headers();
+        let cursor = headers.get(LAST_EVENT_ID);
+        let hold = if cursor.is_some_and(|cursor| !cursor.is_empty()) {
+            Hold::Resumption
+        } else if accepts_event_stream(headers) {
+            Hold::Stream
+        } else {
+            return with(Self::DEFAULT, Some(Hold::Call));
+        };
+        // A client of MCP whose stream was cut before its first event comes back without a cursor, and
+        // gives up if it is refused (RL-6). Elsewhere a GET may be all that there is to limit, and a
+        // cursor is a field that anybody may write.
+        let comes_back =
+            listens_in_mcp(request.extensions()) || self.has_resumes && hold == Hold::Resumption;
+        let budget = if comes_back {
+            Budget::Resumes
+        } else {
+            Budget::Requests
+        };
+        let charge = Charge::new(Self::DEFAULT).with_budget(budget);
+        Charged::With(charge.with_hold(Some(hold)))
     }
 
     fn cost(&self, message: &Envelope<'_>) -> u32 {
@@ -164,30 +228,33 @@ fn listens(message: &Envelope<'_>) -> bool {
         .is_some_and(|method| *method == *b"subscriptions/listen")
 }
 
-fn charge_get<B>(request: &Request<B>) -> Charged {
-    let headers = request.headers();
-    let resumes = headers
-        .get(LAST_EVENT_ID)
-        .is_some_and(|cursor| !cursor.is_empty());
-    if resumes {
-        let charge = Charge::new(Costs::DEFAULT)
-            .with_budget(Budget::Resumes)
-            .with_hold(Some(Hold::Resumption));
-        return Charged::With(charge);
-    }
-    if !accepts_event_stream(headers) {
-        return with(Costs::DEFAULT, Some(Hold::Call));
-    }
-    // A client of MCP whose stream was cut before its first event comes back without a cursor, and gives
-    // up if it is refused (RL-6). Elsewhere a GET may be all that there is to limit.
+/// Whether a DELETE ends a session, as far as somebody outside has found out: what only says so itself
+/// may be a guess, and guesses are counted (B08).
+fn ends_session<B>(request: &Request<B>) -> bool {
     let era = Era::of(request.extensions());
-    let budget = if era.is_some_and(Era::has_get_stream) {
-        Budget::Resumes
-    } else {
-        Budget::Requests
-    };
-    let charge = Charge::new(Costs::DEFAULT).with_budget(budget);
-    Charged::With(charge.with_hold(Some(Hold::Stream)))
+    let has_sessions = era.is_some_and(Era::has_sessions);
+    is_of_session(request.extensions())
+        || has_sessions && request.headers().contains_key(MCP_SESSION_ID)
+}
+
+/// Whether a GET for a stream is of a revision of MCP that has such streams.
+fn listens_in_mcp(extensions: &Extensions) -> bool {
+    Era::of(extensions).is_some_and(Era::has_get_stream) || is_of_session(extensions)
+}
+
+/// Whether somebody has found out whose session it is of.
+#[cfg(feature = "session")]
+fn is_of_session(extensions: &Extensions) -> bool {
+    extensions.get::<Session>().is_some()
+}
+
+#[cfg(not(feature = "session"))]
+const fn is_of_session(_: &Extensions) -> bool {
+    false
+}
+
+fn is_preflight(headers: &HeaderMap) -> bool {
+    headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 #[cfg(test)]

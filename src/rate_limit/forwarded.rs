@@ -33,54 +33,83 @@ pub(super) fn visit_from_last(
                 let mut elements = text.rsplit(',');
                 elements.try_for_each(|element| visit(address(element.trim())))?;
             }
-            ForwardedField::Forwarded => {
-                let elements: Vec<_> = split(text, b',').collect();
-                let mut elements = elements.into_iter().rev();
-                elements.try_for_each(|element| visit(forwarded_for(element)))?;
-            }
+            ForwardedField::Forwarded => match elements(text) {
+                Some(elements) => elements.into_iter().rev().try_for_each(&mut visit)?,
+                // Whoever wrote the first half of it may have meant the other half to be read otherwise.
+                None => visit(None)?,
+            },
         }
     }
     ControlFlow::Continue(())
 }
 
-/// The address of an element of `Forwarded` (RFC 7239 §4).
-fn forwarded_for(element: &str) -> Option<IpAddr> {
-    let mut pairs = split(element, b';').filter_map(|pair| {
-        let (name, value) = pair.trim().split_once('=')?;
-        name.eq_ignore_ascii_case("for").then_some(value)
-    });
-    let value = pairs.next()?;
-    if pairs.next().is_some() {
-        return None;
+/// The addresses of a `Forwarded` (RFC 7239 §4), each of the element that has it; `None` if it is not
+/// written as that says. Blanks are allowed around its separators, where some proxies write them.
+fn elements(text: &str) -> Option<Vec<Option<IpAddr>>> {
+    let (mut elements, mut rest) = (Vec::new(), text);
+    loop {
+        let mut named = Vec::new();
+        loop {
+            let after = rest.trim_start_matches(BLANKS);
+            rest = match pair(after) {
+                Some((name, value, after)) => {
+                    if name.eq_ignore_ascii_case("for") {
+                        named.push(address(value));
+                    }
+                    after
+                }
+                // An element, and each of its pairs, may be empty.
+                None => after,
+            };
+            rest = rest.trim_start_matches(BLANKS);
+            match rest.strip_prefix(';') {
+                Some(after) => rest = after,
+                None => break,
+            }
+        }
+        // One who is asked by two is asked by nobody in particular.
+        elements.push(match named[..] {
+            [address] => address,
+            _ => None,
+        });
+        if rest.is_empty() {
+            return Some(elements);
+        }
+        rest = rest.strip_prefix(',')?;
     }
-    let quoted = value
-        .strip_prefix('"')
-        .and_then(|value| value.strip_suffix('"'));
-    address(quoted.unwrap_or(value))
 }
 
-/// Parts with a separator between them, apart from those in quotes. What is quoted may be a client's.
-fn split(text: &str, separator: u8) -> impl Iterator<Item = &str> {
-    let mut rest = Some(text);
-    std::iter::from_fn(move || {
-        let text = rest?;
-        let (mut is_quoted, mut is_escaped) = (false, false);
-        let end = text.bytes().position(|byte| {
-            match byte {
-                _ if is_escaped => is_escaped = false,
-                b'\\' if is_quoted => is_escaped = true,
-                b'"' => is_quoted = !is_quoted,
-                byte => return byte == separator && !is_quoted,
-            }
+const BLANKS: [char; 2] = [' ', '\t'];
+
+/// A name, its value without quotes, and what follows.
+fn pair(text: &str) -> Option<(&str, &str, &str)> {
+    let (name, rest) = token(text)?;
+    let rest = rest.strip_prefix('=')?;
+    let Some(quoted) = rest.strip_prefix('"') else {
+        let (value, rest) = token(rest)?;
+        return Some((name, value, rest));
+    };
+    let mut is_escaped = false;
+    let end = quoted.bytes().position(|byte| match byte {
+        _ if is_escaped => {
+            is_escaped = false;
             false
-        });
-        let (part, others) = match end {
-            Some(end) => (&text[..end], Some(&text[end + 1..])),
-            None => (text, None),
-        };
-        rest = others;
-        Some(part)
-    })
+        }
+        byte => {
+            is_escaped = byte == b'\\';
+            byte == b'"'
+        }
+    })?;
+    // No address has anything to escape: what has is none.
+    Some((name, &quoted[..end], &quoted[end + 1..]))
+}
+
+/// What RFC 9110 §5.6.2 calls so, and what follows.
+fn token(text: &str) -> Option<(&str, &str)> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let end = text.bytes().position(|byte| !is_token(byte));
+    let (token, rest) = text.split_at(end.unwrap_or(text.len()));
+    (!token.is_empty()).then_some((token, rest))
 }
 
 /// An address with or without a port, in the one form that it has. No name, no zone, and no number with

@@ -98,21 +98,23 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
-        if let StateProj::Waiting { verdict, next } = state.as_mut().project() {
-            let verdict = ready!(verdict.poll(cx));
-            let waiting = next.take().expect("polled after completion");
-            state.set(waiting.call(verdict));
-        }
-        match state.project() {
-            // A response is much to move about: what is passed on is not touched.
-            StateProj::Calling { call, admitted } if admitted.is_plain() => {
-                call.poll(cx).map_ok(|r| r.map(ResponseBody::passing))
-            }
-            StateProj::Calling { call, admitted } => {
-                call.poll(cx).map_ok(|response| answer(response, admitted))
-            }
-            StateProj::Refused { refused } => Poll::Ready(Ok(refuse(refused))),
-            StateProj::Waiting { .. } => unreachable!("it has been called, or refused"),
+        loop {
+            let next = match state.as_mut().project() {
+                // A response is much to move about: what is passed on is not touched.
+                StateProj::Calling { call, admitted } if admitted.is_plain() => {
+                    return call.poll(cx).map_ok(|r| r.map(ResponseBody::passing));
+                }
+                StateProj::Calling { call, admitted } => {
+                    return call.poll(cx).map_ok(|response| answer(response, admitted));
+                }
+                StateProj::Refused { refused } => return Poll::Ready(Ok(refuse(refused))),
+                StateProj::Waiting { verdict, next } => {
+                    let verdict = ready!(verdict.poll(cx));
+                    let waiting = next.take().expect("polled after completion");
+                    waiting.call(verdict)
+                }
+            };
+            state.set(next);
         }
     }
 }

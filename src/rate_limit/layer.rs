@@ -12,11 +12,14 @@ use http::Response;
 use tower_layer::Layer;
 
 use super::{
-    LimitHandle, Limiter, LocalLimiter, Quota, RateKey, RateLimit, Rejection,
+    Clock, KeyError, LimitHandle, Limiter, LocalLimiter, MonotonicClock, Quota, RateKey, RateLimit,
+    Rejection,
+    clock::nanos,
     cost::Costs,
     fields::{self, Policy},
     refuse::OnRefuse,
 };
+use crate::seldom::Seldom;
 
 /// Lets each key do as much as it may.
 ///
@@ -50,6 +53,8 @@ pub(super) struct Config {
 pub(super) struct Tally {
     exempt: AtomicU64,
     keyless: AtomicU64,
+    untold: Seldom,
+    clock: MonotonicClock,
 }
 
 impl Tally {
@@ -61,8 +66,13 @@ impl Tally {
         self.exempt.load(Relaxed)
     }
 
-    pub(super) fn count_keyless(&self) {
+    /// Whoever set this up wrong is told in the log, now and then.
+    pub(super) fn count_keyless(&self, error: &KeyError) {
         self.keyless.fetch_add(1, Relaxed);
+        let now = i64::try_from(nanos(self.clock.now())).unwrap_or(i64::MAX);
+        if let Some(requests) = self.untold.count(1, now) {
+            tracing::error!(%error, requests, "requests cannot be charged to anybody");
+        }
     }
 
     pub(super) fn keyless(&self) -> u64 {
@@ -85,7 +95,7 @@ impl<K, L> RateLimitLayer<K, L> {
         L: Limiter,
     {
         let config = Config {
-            costs: Costs::default(),
+            costs: Costs::of(&limiter),
             policy: Policy::new("default", limiter.quota()),
             tells_all: false,
             on_refuse: OnRefuse::default(),
@@ -177,10 +187,12 @@ impl<K: Clone, L: Clone> RateLimitLayer<K, L> {
     }
 }
 
-impl<S, K, L> Layer<S> for RateLimitLayer<K, L> {
+impl<S, K, L: Limiter> Layer<S> for RateLimitLayer<K, L> {
     type Service = RateLimit<S, K, L>;
 
     fn layer(&self, inner: S) -> Self::Service {
+        // The first request shall not wait for it.
+        self.shared.limiter.prepare();
         RateLimit::with_shared(inner, Arc::clone(&self.shared))
     }
 }
@@ -227,3 +239,26 @@ impl fmt::Display for NameError {
 }
 
 impl Error for NameError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::captured_log::CapturedLog;
+
+    /// Whoever set this up wrong is told of it; whoever sends many requests cannot fill the log.
+    #[tokio::test(start_paused = true)]
+    async fn requests_without_a_key_are_logged_now_and_then() {
+        let log = CapturedLog::start();
+        let tally = Tally::default();
+        for _ in 0..100 {
+            tally.count_keyless(&KeyError::missing("PeerAddr"));
+        }
+        let told = log.take();
+        assert_eq!(told.matches("charged to anybody").count(), 1, "{told}");
+        assert!(told.contains("no PeerAddr"), "{told}");
+        tokio::time::advance(Seldom::EVERY).await;
+        tally.count_keyless(&KeyError::missing("PeerAddr"));
+        assert!(log.take().contains("requests=100"));
+        assert_eq!(tally.keyless(), 101);
+    }
+}

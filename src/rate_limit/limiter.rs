@@ -26,6 +26,23 @@ pub trait Limiter {
     /// What a key may do. Clients are told of what it is when the layer is made.
     fn quota(&self) -> Quota;
 
+    /// Whether somebody has said how often a key may come back for its streams. Then each GET with
+    /// `Last-Event-ID` is charged to [`Budget::Resumes`](super::Budget::Resumes), and not only those
+    /// of MCP. Asked when the layer is made.
+    fn has_resumes(&self) -> bool {
+        false
+    }
+
+    /// Whether it counts what is open. Then it has to be known of each message whether it keeps
+    /// anything open. Asked when the layer is made.
+    fn counts_open(&self) -> bool {
+        true
+    }
+
+    /// Does what takes a while and would otherwise keep the first request waiting. Called whenever the
+    /// layer makes a service; it may do nothing the second time.
+    fn prepare(&self) {}
+
     /// Counts what was.
     fn stats(&self) -> LimiterStats;
 }
@@ -79,7 +96,7 @@ impl<G> Admission<G> {
 pub struct Rejection {
     kind: RejectionKind,
     retry_after: Duration,
-    left: u32,
+    whole_in: Option<Duration>,
 }
 
 /// Why a request was not let in.
@@ -98,21 +115,23 @@ impl Rejection {
     /// When to come back if that depends on others.
     const SOME_TIME: Duration = Duration::from_secs(1);
 
-    /// There are only `left` units, and will be enough after `retry_after`.
-    pub const fn over_quota(left: u32, retry_after: Duration) -> Self {
+    /// There are not enough units left, and will be after `retry_after`; after `whole_in` all of them
+    /// are back.
+    pub const fn over_quota(whole_in: Duration, retry_after: Duration) -> Self {
         Self {
             kind: RejectionKind::OverQuota,
             retry_after,
-            left,
+            whole_in: Some(whole_in),
         }
     }
 
-    /// Too much is open. Nobody knows until when: it says one second.
-    pub const fn too_many_open(left: u32) -> Self {
+    /// Too much is open. Nobody knows until when: it says one second. There would have been enough
+    /// units, and after `whole_in` all of them are back.
+    pub const fn too_many_open(whole_in: Duration) -> Self {
         Self {
             kind: RejectionKind::TooManyOpen,
             retry_after: Self::SOME_TIME,
-            left,
+            whole_in: Some(whole_in),
         }
     }
 
@@ -121,7 +140,7 @@ impl Rejection {
         Self {
             kind: RejectionKind::NeverFits,
             retry_after: Duration::ZERO,
-            left: 0,
+            whole_in: None,
         }
     }
 
@@ -137,10 +156,11 @@ impl Rejection {
         self.retry_after
     }
 
-    /// How many units are left.
+    /// The time until all units are back, of which [`Quota::left`] makes how many there are. `None` if
+    /// nobody has looked, because there never are enough.
     #[must_use]
-    pub const fn left(&self) -> u32 {
-        self.left
+    pub const fn whole_in(&self) -> Option<Duration> {
+        self.whole_in
     }
 }
 
@@ -178,6 +198,18 @@ impl<L: Limiter> Limiter for Arc<L> {
     #[inline]
     fn quota(&self) -> Quota {
         L::quota(self)
+    }
+
+    fn has_resumes(&self) -> bool {
+        L::has_resumes(self)
+    }
+
+    fn counts_open(&self) -> bool {
+        L::counts_open(self)
+    }
+
+    fn prepare(&self) {
+        L::prepare(self);
     }
 
     fn stats(&self) -> LimiterStats {

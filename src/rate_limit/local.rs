@@ -11,7 +11,7 @@ use super::{
 /// Keeps account in memory.
 ///
 /// See the [module docs](crate::rate_limit). Its clones share all accounts; a setter makes a limiter
-/// of its own. It allocates once, when the first key comes. What has no limit is not counted.
+/// of its own. It allocates once, when a layer makes a service. What has no limit is not counted.
 pub struct LocalLimiter<C = MonotonicClock> {
     table: Arc<Table>,
     max_keys: usize,
@@ -19,11 +19,11 @@ pub struct LocalLimiter<C = MonotonicClock> {
 }
 
 impl LocalLimiter {
-    /// How many keys are told apart at least, unless told otherwise: 100,000, which take 4 MiB.
+    /// How many keys are told apart at least, unless told otherwise: 100,000, which take 7 MiB.
     pub const DEFAULT_MAX_KEYS: usize = 100_000;
 
-    /// How often a key may come back for its streams, unless told otherwise: 10 times a second, and
-    /// 100 times at once, which lets all streams of a client survive a restart of the server.
+    /// How often a key of MCP may come back for its streams, unless told otherwise: 10 times a second,
+    /// and 100 times at once, which lets all streams of a client survive a restart of the server.
     pub const DEFAULT_RESUMES: Quota = {
         let Ok(quota) = Quota::per_second(10) else {
             panic!("a quota")
@@ -40,6 +40,7 @@ impl LocalLimiter {
         let limits = Limits {
             requests: quota,
             resumes: Self::DEFAULT_RESUMES,
+            has_resumes: false,
             max_streams: None,
         };
         Self {
@@ -70,25 +71,36 @@ impl<C> LocalLimiter<C> {
     /// a request being so until its response has ended. Both are counted apart, so that a client with
     /// one stream can still ask for something where `max` is one.
     ///
-    /// All streams may come back at once, and one by one: as long as those in whose place they come are
-    /// open too, there is one more of both together.
+    /// What comes back with `Last-Event-ID` takes the place of a stream, or of the response to a call,
+    /// that may still be open, and nobody knows of which; so it is neither. With those that have come
+    /// back there are at most twice `max` open in all, and nothing new is let in while there are. Only
+    /// whoever comes back may be one more: all streams of a client can do so one by one, as each ends
+    /// the one in whose place it comes.
     #[must_use]
     pub fn with_max_streams(self, max: NonZeroU16) -> Self {
         self.change(|limits| limits.max_streams = Some(max))
     }
 
     /// How often each key may come back for its streams, apart from what else it may do.
+    ///
+    /// Unless this is said, that is so only of requests that a
+    /// [`MessageLayer`](crate::message::MessageLayer) outside has found to be of a revision of MCP with
+    /// such streams: elsewhere `Last-Event-ID` may be anything that a client likes to write, and nobody
+    /// might look at it. With this, every GET with that field is charged to `quota`.
     #[must_use]
     pub fn with_resumes(self, quota: Quota) -> Self {
-        self.change(|limits| limits.resumes = quota)
+        self.change(|limits| {
+            limits.resumes = quota;
+            limits.has_resumes = true;
+        })
     }
 
-    /// Tells at least `max` keys apart. They take 37 bytes each, and up to twice that, because there is
-    /// a power of two of places for seven; all at once, when the first key comes.
+    /// Tells at least `max` keys apart, and twice as many if it can. They take 73 bytes each, all at
+    /// once, when a layer makes a service.
     ///
-    /// A key that has all its units and nothing open is forgotten when there is no other room for a new
-    /// one. If there is no such key either, new keys share one account, with the quota of one, until
-    /// there is.
+    /// A key that has all its units and nothing open may be forgotten when there is no other room for a
+    /// new one. If there is no such key either, new keys share one account, with the quota of one, until
+    /// there is. See [Memory](crate::rate_limit#memory).
     #[must_use]
     pub fn with_max_keys(self, max: usize) -> Self {
         let limits = *self.table.limits();
@@ -136,6 +148,18 @@ impl<C: Clock> Limiter for LocalLimiter<C> {
     #[inline]
     fn quota(&self) -> Quota {
         self.table.limits().requests
+    }
+
+    fn has_resumes(&self) -> bool {
+        self.table.limits().has_resumes
+    }
+
+    fn counts_open(&self) -> bool {
+        self.table.limits().max_streams.is_some()
+    }
+
+    fn prepare(&self) {
+        self.table.buckets();
     }
 
     fn stats(&self) -> LimiterStats {

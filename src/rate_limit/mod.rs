@@ -57,7 +57,7 @@
 //! let refused = call("alice").await.unwrap();
 //! assert_eq!(refused.status(), 429);
 //! assert_eq!(refused.headers()["retry-after"], "12");
-//! assert_eq!(refused.headers()["ratelimit"], r#""default";r=2;t=12"#);
+//! assert_eq!(refused.headers()["ratelimit"], r#""default";r=2;t=2"#);
 //! let body = refused.into_body().collect().await.unwrap().to_bytes();
 //! assert!(body.starts_with(br#"{"jsonrpc":"2.0","id":1,"error":{"code":-31429,"#));
 //! assert_eq!(call("bob").await.unwrap().status(), 200);
@@ -75,13 +75,20 @@
 //! | the key has not enough units left | 429 | −31429 |
 //! | too many streams, or calls, of the key are open | 429 | −31429 |
 //! | the request costs more than the key ever has | 403 | −31803 |
-//! | there is nothing to make a key of, or no message to tell the costs by | 500 | −32603 |
+//! | there is nothing to make a key of, or no message to tell by what it costs or keeps open | 500 | −32603 |
 //!
 //! A 429 has `Retry-After`, in whole seconds, never too few and never zero, and `data.retryAfterMs`, which
-//! is exact: whoever waits that long and is alone is let in (RL-2). `RateLimit-Policy` and `RateLimit`
-//! tell the quota and what is left of it (draft-ietf-httpapi-ratelimit-headers-11); they also go with
-//! other responses, [if wanted](RateLimitLayer::with_fields_in_all). Nobody knows when somebody else's
-//! stream will end: of those it says one second. A refusal has the request's `id` where a
+//! is exact: whoever waits that long and is alone is let in (RL-2). Nobody knows when somebody else's
+//! stream will end: of those it says one second.
+//!
+//! `RateLimit-Policy` tells the quota: `q` units, which are all back after `w` seconds. `RateLimit` tells
+//! that `r` of them are left, and that there is one more in `t` seconds: for so long a client can use no
+//! more than these, which is what the draft calls the effective window. Where none is missing there is no
+//! `t`, and where nobody has looked, as with a 403, no `RateLimit`. Names and meanings are those of
+//! draft-ietf-httpapi-ratelimit-headers-11, §3 and §4. They also go with other responses, [if
+//! wanted](RateLimitLayer::with_fields_in_all).
+//!
+//! A refusal has the request's `id` where a
 //! [`MessageLayer`](crate::message) outside has read it, and a batch gets one for each of its requests;
 //! [`with_on_refuse`](RateLimitLayer::with_on_refuse) may answer otherwise. Whoever is refused has spent
 //! nothing, and nobody inside has heard of it.
@@ -89,39 +96,64 @@
 //! # What is charged
 //!
 //! A request costs one unit, or what [a rule](RateLimitLayer::add_method_cost) says; a batch costs the sum
-//! of its messages, all of it or nothing (RL-3). Nothing is charged for what somebody waits for who holds
-//! what the key would have to wait for (RL-4): responses to the server's requests,
-//! `notifications/cancelled` and `notifications/initialized`; nor for DELETE and OPTIONS.
+//! of its messages, all of it or nothing (RL-3).
 //!
-//! A GET with `Last-Event-ID` [has a quota of its own](LocalLimiter::with_resumes), and so has each GET
-//! for an event stream that a `MessageLayer` outside has found to be of MCP: clients give up after a few
-//! refusals, and those who come back in a storm are better told to wait by `retry` in the stream (RL-6).
-//! Where nobody inside resumes streams, give it no more than the other quota.
+//! Nothing is charged for what somebody waits for who holds what the key would have to wait for (RL-4):
+//! responses to the server's requests, `notifications/cancelled` and `notifications/initialized`; a DELETE
+//! of a session, where a layer outside has found out that it is of MCP, so that what only guesses an id is
+//! counted; and a preflight. *Exempt* means without any limit, of their number and of how many are under
+//! way at once, and `exempt_total` counts them. Who may not be trusted with that is bounded by another
+//! layer outside of the `MessageLayer`, where all of these are requests like others; and by a limit of
+//! connections.
 //!
-//! Open are streams and calls, each up to the same number. A *stream* is a GET for one, or
-//! `subscriptions/listen`; a *call* is any other request from when it is let in until its response has
-//! ended, whether that is a stream or not. A GET with `Last-Event-ID` may be one too many: the stream
-//! that it takes over may still be held by a connection that nobody knows to be dead.
+//! Coming back for a stream [has a quota of its own](LocalLimiter::with_resumes): clients give up after a
+//! few refusals, and those who come back in a storm are better told to wait by `retry` in the stream
+//! (RL-6). It is for each GET for an event stream, or with `Last-Event-ID`, that a layer outside has found
+//! to be of a revision of MCP with such streams. Elsewhere they are requests like others, unless that
+//! quota is set.
+//!
+//! Open are streams and calls, each up to [the same number](LocalLimiter::with_max_streams). A *stream*
+//! is a GET for one, or `subscriptions/listen`; a *call* is any other request from when it is let in until
+//! its response has ended, whether that is a stream or not. A GET with `Last-Event-ID` is counted apart,
+//! and may be one too many: the stream that it takes over may still be held by a connection that nobody
+//! knows to be dead. What is done with a connection after a 101 is not counted: its response has ended.
 //!
 //! # Ordering
 //!
 //! Inside of whoever finds out what the key is made of: of an [`AuthLayer`](crate::auth) for
 //! [`ByPrincipal`], of a [`SessionLayer`](crate::session) for [`BySession`], of a `MessageLayer` for
 //! [`ByMethod`], [`ByTool`] and costs. It reads no body itself. Without a `MessageLayer` it works too, but
-//! then cannot tell a response to the server from a request, so that every POST costs one unit.
+//! then cannot tell a response to the server from a request, so that every POST costs one unit; and where
+//! it counts what is open, a POST with a field of MCP gets 500, because the response that a call waits for
+//! would have to wait for the end of that call.
 //!
-//! [`ByPeer`] also belongs outermost, with a generous quota, to keep those away who are still to be
-//! verified, and who guess tokens or the ids of sessions (B08). Several layers in one stack each count for
+//! [`ByPeer`] also belongs outermost, with a generous quota and no limit of streams, to keep those away
+//! who are still to be verified, and who guess tokens or the ids of sessions (B08). Several layers in one stack each count for
 //! themselves; [name](RateLimitLayer::with_name) them.
 //!
 //! # Memory
 //!
-//! The [`LocalLimiter`] tells [100,000 keys](LocalLimiter::DEFAULT_MAX_KEYS) apart, in 4 MiB, whatever
-//! comes. A key that has all its units and nothing open is as good as forgotten, and is if somebody else
-//! needs its place. Where all places are taken by keys that have spent something, new ones share one
-//! account until there is room; those that are there notice nothing. So neither can a flood of made-up
-//! keys take anything from a key that is there, nor can a key get new units by making the table forget it
-//! (R04, R05). There is nothing to clean up, and no task that does.
+//! The [`LocalLimiter`] tells [100,000 keys](LocalLimiter::DEFAULT_MAX_KEYS) apart, in 7 MiB, whatever
+//! comes. A key that has all its units and nothing open is as good as forgotten, and may be if somebody
+//! else needs its place. Where there is none, new keys share one account until there is room; those that
+//! are there notice nothing. A key that gets a place of its own owes there what is owed on that account,
+//! if it has had a part in it. So no key gets new units by making the table forget it (R05). There is
+//! nothing to clean up, and no task that does.
+//!
+//! A flood of made-up keys takes nothing from a key that is in debt, or has something open. Nor does it
+//! from one that comes again while it is there, and then at least once a minute, or as often as all its
+//! units come back if that takes longer: such keys keep their places, five of seven in each part of the
+//! table, and those that were used last before others (R04). What a flood can do:
+//!
+//! - Keep those away who are new. Each key that it makes up has a place until its units are back, so that
+//!   the default table is full at 200,000 requests per second if a unit takes a second, and at 56 if it
+//!   takes an hour. At two and a half times as many, three of ten new keys still find a place; the others
+//!   share one quota with the flood.
+//! - Push out a key that is whole just now, if each of its own comes twice. With as many keys as the table
+//!   is for, between two requests of that one, it does so once in ten times, and with three times as many
+//!   nearly always: with the default table these are 200,000 and 600,000 requests.
+//!
+//! So have keys that nobody makes up at will: a principal, or a [network](ByPeer::with_ipv6_prefix).
 //!
 //! A key is known by 64 bits of a keyed hash, whose own key is random.
 //!
@@ -142,8 +174,9 @@
 //! # Security
 //!
 //! A key must be made of what was verified, or a client has as many as it likes: nothing here goes by a
-//! header field, but for what [trusted proxies](ByPeer::with_trusted_hops) write. A session is no
-//! principal: whoever may open several has several accounts.
+//! header field, but for what [trusted proxies](ByPeer::with_trusted_proxies) write. A session is no
+//! principal: whoever may open several has several accounts. Of methods and tools those have accounts
+//! that are listed, because clients can make up others.
 
 mod account;
 mod admit;
@@ -162,6 +195,7 @@ mod layer;
 mod limiter;
 mod local;
 mod network;
+mod overflow;
 mod peer;
 mod quota;
 mod refuse;

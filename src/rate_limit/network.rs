@@ -1,6 +1,9 @@
 use std::{error::Error, fmt, net::IpAddr, str::FromStr};
 
 /// A network of addresses, such as `10.0.0.0/8`, `2001:db8::/32`, or `127.0.0.1`, which is one alone.
+///
+/// One of IPv4 addresses that are written as IPv6 ones, such as `::ffff:10.0.0.0/104`, is the network of
+/// those IPv4 addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Network {
     address: IpAddr,
@@ -22,7 +25,14 @@ impl Network {
         if bits > len || rest.checked_shl(bits.into()).unwrap_or(0) != 0 {
             return Err(NetworkError(()));
         }
-        Ok(Self { address, bits })
+        // What is asked for is compared in the one form that it has.
+        Ok(match (address.to_canonical(), bits.checked_sub(96)) {
+            (IpAddr::V4(mapped), Some(bits)) if address.is_ipv6() => Self {
+                address: mapped.into(),
+                bits,
+            },
+            _ => Self { address, bits },
+        })
     }
 
     /// Whether an address is in it. An IPv4 address that is written as one of IPv6 is that IPv4 address.
@@ -41,6 +51,7 @@ impl Network {
 
 impl From<IpAddr> for Network {
     fn from(address: IpAddr) -> Self {
+        let address = address.to_canonical();
         let bits = if address.is_ipv4() { 32 } else { 128 };
         Self { address, bits }
     }
@@ -95,6 +106,11 @@ mod tests {
             ("2001:db8::/32", "2001:db8:ffff::1", "2001:db9::1"),
             ("::1", "::1", "::2"),
             ("::/0", "2001:db8::1", "203.0.113.9"),
+            // IPv4 addresses and networks that are written as those of IPv6.
+            ("::ffff:10.0.0.1", "10.0.0.1", "10.0.0.2"),
+            ("::ffff:10.0.0.1/128", "::ffff:10.0.0.1", "10.0.0.2"),
+            ("::ffff:10.0.0.0/104", "10.1.2.3", "11.0.0.0"),
+            ("::ffff:0:0/96", "203.0.113.9", "::ffff"),
         ] {
             let network: Network = network.parse().expect("a network");
             assert!(network.contains(inside.parse().expect("an address")));

@@ -12,8 +12,8 @@ use crate::peer::PeerAddr;
 ///
 /// It goes by the [`PeerAddr`] that whoever accepts connections puts into the requests; without it, they
 /// get 500. Behind a proxy that address is the proxy's, and says nothing: then say
-/// [how many proxies](Self::with_trusted_hops) there are, or [which](Self::with_trusted_proxies). What
-/// clients say about themselves never counts.
+/// [which proxies](Self::with_trusted_proxies) there are, or if their addresses are not known
+/// [how many](Self::with_trusted_hops). What clients say about themselves never counts.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ByPeer {
@@ -54,8 +54,9 @@ impl ByPeer {
     /// Believes the last `hops` proxies, each of which adds the address that it was asked from: the
     /// client's is the one that the first of them has added.
     ///
-    /// Nobody must be able to get past one of them, because then the client writes what is counted. If
-    /// there are not as many addresses, the first one counts.
+    /// Nobody must be able to get past one of them, because then the client writes what is counted: where
+    /// their addresses are known, [say those](Self::with_trusted_proxies), and whoever comes past them is
+    /// a client. If there are not as many addresses, the first one counts.
     pub fn with_trusted_hops(self, hops: usize) -> Self {
         Self {
             trust: Trust::Hops(hops),

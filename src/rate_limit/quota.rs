@@ -1,5 +1,7 @@
 use std::{error::Error, fmt, time::Duration};
 
+use super::clock::nanos;
+
 /// How much a key may do: units that come back one by one, and how many of them there are at most.
 ///
 /// A request costs one unit unless the layer says otherwise. Whoever has spent nothing for long may
@@ -42,7 +44,8 @@ impl Quota {
 
     /// `units` per `period`, and as many at once.
     ///
-    /// The time per unit is rounded up to whole nanoseconds, so that nobody gets more than that.
+    /// The time per unit is rounded up to whole nanoseconds, so that nobody gets more than that: of
+    /// several hundred millions per second it may be noticeably less.
     ///
     /// # Errors
     ///
@@ -113,7 +116,7 @@ impl Quota {
     }
 
     #[inline]
-    const fn window_nanos(&self) -> u64 {
+    pub(super) const fn window_nanos(&self) -> u64 {
         self.interval * self.burst as u64
     }
 
@@ -127,6 +130,10 @@ impl Quota {
     #[inline]
     pub(super) fn spend(&self, whole_at: u64, now: u64, cost: u32) -> Result<u64, u64> {
         let spent = whole_at.max(now) + u64::from(cost) * self.interval;
+        // What is free never waits, not even for a clock that went back.
+        if cost == 0 {
+            return Ok(spent);
+        }
         let limit = now + self.window_nanos();
         if spent <= limit {
             Ok(spent)
@@ -135,11 +142,22 @@ impl Quota {
         }
     }
 
-    /// The units that are left of a key whose units will all be back in so many nanoseconds.
-    pub(super) fn left(&self, whole_in: u64) -> u32 {
-        let left = self.window_nanos().saturating_sub(whole_in);
+    /// The units that are left of a key whose units will all be back after `whole_in`.
+    #[must_use]
+    pub fn left(&self, whole_in: Duration) -> u32 {
+        let left = self.window_nanos().saturating_sub(nanos(whole_in));
         let units = left.checked_div(self.interval);
         units.map_or(self.burst, |units| u32::try_from(units).unwrap_or(u32::MAX))
+    }
+
+    /// The time until there is one more than [`left`](Self::left), unless all are there.
+    pub(super) fn next_in(&self, whole_in: Duration) -> Option<Duration> {
+        let missing = self
+            .burst
+            .checked_sub(self.left(whole_in))?
+            .checked_sub(1)?;
+        let rest = u64::from(missing) * self.interval;
+        Some(whole_in.saturating_sub(Duration::from_nanos(rest)))
     }
 }
 
@@ -243,22 +261,40 @@ mod tests {
     #[test]
     fn units_are_spent_and_come_back() {
         let quota = Quota::per(Duration::from_nanos(30), 3).expect("a quota");
-        assert_eq!(quota.left(0), 3);
+        let left = |whole_in| quota.left(Duration::from_nanos(whole_in));
+        assert_eq!(left(0), 3);
         assert_eq!(quota.spend(0, 100, 2), Ok(120));
-        assert_eq!(quota.left(20), 1);
+        assert_eq!(left(20), 1);
         assert_eq!(quota.spend(120, 100, 2), Err(10));
         assert_eq!(quota.spend(120, 109, 2), Err(1));
         assert_eq!(quota.spend(120, 110, 2), Ok(140));
-        assert_eq!(quota.left(30), 0);
-        assert_eq!(quota.left(21), 0);
-        assert_eq!(quota.left(20), 1);
+        assert_eq!([left(30), left(21), left(20)], [0, 0, 1]);
+    }
+
+    #[test]
+    fn next_unit_is_back_when_there_is_one_more() {
+        let quota = Quota::per(Duration::from_nanos(30), 3).expect("a quota");
+        for (whole_in, next_in) in [
+            (0, None),
+            (1, Some(1)),
+            (10, Some(10)),
+            (11, Some(1)),
+            (29, Some(9)),
+            (30, Some(10)),
+            // A clock that went back.
+            (35, Some(15)),
+        ] {
+            let had = quota.next_in(Duration::from_nanos(whole_in));
+            assert_eq!(had, next_in.map(Duration::from_nanos), "{whole_in}");
+        }
+        assert_eq!(Quota::UNLIMITED.next_in(Duration::ZERO), None);
     }
 
     #[test]
     fn what_is_unlimited_never_says_no() {
         let quota = Quota::UNLIMITED;
         assert_eq!(quota.spend(0, 5, u32::MAX), Ok(5));
-        assert_eq!(quota.left(0), u32::MAX);
+        assert_eq!(quota.left(Duration::ZERO), u32::MAX);
         assert_eq!(format!("{quota:?}"), "Quota(unlimited)");
     }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 
 use super::{
-    Budget, Charge, KeyError, Rejection, RejectionKind,
+    Budget, Charge, Rejection, RejectionKind,
     fields::{insert_retry_after, millis},
     layer::Config,
 };
@@ -64,11 +64,10 @@ pub(super) fn rejected(
         insert_retry_after(response.headers_mut(), rejection.retry_after());
     }
     // What comes back for streams has another quota, which nobody is told of.
-    if charge.budget() == Budget::Requests {
-        let within = rejection.retry_after();
-        if let Some(fields) = config.policy.fields(rejection.left(), within) {
-            fields.append_to(response.headers_mut());
-        }
+    if charge.budget() == Budget::Requests
+        && let Some(fields) = config.policy.fields(rejection.whole_in())
+    {
+        fields.append_to(response.headers_mut());
     }
     Box::new(match &config.on_refuse.0 {
         Some(hook) => hook(rejection, response),
@@ -76,9 +75,8 @@ pub(super) fn rejected(
     })
 }
 
-/// Refuses what has no key. Whoever set this up wrong is told in the log, and the client nothing (B54).
-pub(super) fn keyless(error: &KeyError, message: Option<&Message>) -> Refused {
-    tracing::error!(%error, "a request cannot be charged to anybody");
+/// Refuses what has no key, whose client is not told why (B54).
+pub(super) fn keyless(message: Option<&Message>) -> Refused {
     let error = ErrorObject::new(code::INTERNAL_ERROR, "internal error");
     let refusal = Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error);
     Box::new(refusal.into_bytes(&Recipient::from(message)))

@@ -21,7 +21,9 @@ use crate::message::Message;
 
 /// Charges each request to its key, then calls the inner service.
 ///
-/// See the [module docs](crate::rate_limit).
+/// See the [module docs](crate::rate_limit). The inner service has to be `Clone` whatever the limiter is,
+/// because one that takes its time has the request wait together with the service that was polled ready,
+/// and leaves a clone behind; a [`LocalLimiter`] never clones it.
 pub struct RateLimit<S, K, L = LocalLimiter> {
     inner: S,
     shared: Arc<Shared<K, L>>,
@@ -84,8 +86,8 @@ impl<K: RateKey, L: Limiter> Shared<K, L> {
 
     #[cold]
     fn keyless<B>(&self, error: &KeyError, request: &Request<B>) -> Refused {
-        self.tally.count_keyless();
-        refuse::keyless(error, request.extensions().get::<Message>())
+        self.tally.count_keyless(error);
+        refuse::keyless(request.extensions().get::<Message>())
     }
 }
 

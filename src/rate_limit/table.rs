@@ -5,12 +5,15 @@ use std::{
         Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use super::{
     Charge, Hold, LimiterStats, Rejection, RejectionKind,
-    account::{Account, Limits},
+    account::Limits,
     bucket::{Accounts, Bucket},
+    clock::nanos,
+    overflow::{Debt, Overflow},
 };
 use crate::seldom::Seldom;
 
@@ -21,15 +24,19 @@ use crate::seldom::Seldom;
 /// of one in a million.
 ///
 /// Its account is in either of two buckets, and stays there until its place is needed and it means
-/// nothing any more. With two, nearly all places can be used.
+/// nothing any more. There are twice as many places as keys have to fit: so one is left for each of
+/// them, wherever its two buckets are.
 pub(super) struct Table {
     hasher: RandomState,
     limits: Limits,
-    /// A power of two.
-    len: usize,
-    /// Made for the first key: not every layer that is made is used.
+    /// For how many nanoseconds an account that was used more than once keeps its place.
+    kept_for: u64,
+    len: u32,
+    /// Made when it is first needed: a limiter may be asked for by several setters before that.
     buckets: OnceLock<Box<[Bucket]>>,
     overflow: Mutex<Overflow>,
+    /// When nobody owes anything in there: mostly that is long ago, and it need not be locked.
+    overflow_whole_at: AtomicU64,
     too_many_open: AtomicU64,
     never_fits: AtomicU64,
     full: Seldom,
@@ -39,36 +46,58 @@ pub(super) struct Table {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Id(u64);
 
-/// The one account of all keys that there is no room for.
-#[derive(Default)]
-struct Overflow {
-    requests: u64,
-    resumes: u64,
-    streams: u32,
-    calls: u32,
-    allowed: u64,
-    over_quota: u64,
-    total: u64,
-}
-
 impl Id {
     /// All keys that there is no room for. No key is known by zero.
     const OVERFLOW: Self = Self(0);
+
+    fn new(hash: u64) -> Self {
+        Self(hash.max(1))
+    }
+
+    /// The bucket of `len` that is looked at first.
+    #[inline]
+    const fn first(self, len: u32) -> usize {
+        part(self.0 as u32, len) as usize
+    }
+
+    /// The other one, by bits of its own; the same if there is only one.
+    const fn second(self, len: u32) -> usize {
+        let others = part((self.0 >> 32) as u32, len - 1) as usize;
+        let place = self.first(len) + if len > 1 { 1 + others } else { 0 };
+        place % len as usize
+    }
+}
+
+/// One of the numbers below `len`, each for as many `bits`.
+#[inline]
+const fn part(bits: u32, len: u32) -> u32 {
+    ((bits as u64 * len as u64) >> 32) as u32
 }
 
 impl Table {
-    /// So that both buckets of a key are told by bits of their own.
-    const MAX_BUCKETS: usize = 1 << 31;
+    /// Accounts in a bucket if there are as many keys as there may be at least. With 4 of 7, one in a
+    /// thousand tables had no room for one of them; with this, none of a million.
+    const KEYS_IN_TWO: usize = 7;
+
+    /// Places in a bucket that are left for keys which have no room in another one.
+    const FEW: usize = 4;
+
+    /// For how long an account that was used more than once keeps its place at least.
+    const KEPT_FOR: Duration = Duration::from_secs(60);
 
     /// For at least `max_keys`.
     pub(super) fn new(limits: Limits, max_keys: usize) -> Self {
-        let buckets = max_keys.div_ceil(Bucket::WAYS).clamp(1, Self::MAX_BUCKETS);
+        let len = max_keys.div_ceil(Self::KEYS_IN_TWO).saturating_mul(2);
+        // One bucket is enough for those who fit into it.
+        let len = if max_keys <= Bucket::WAYS { 1 } else { len };
         Self {
             hasher: RandomState::new(),
+            kept_for: limits.window_nanos().max(nanos(Self::KEPT_FOR)),
             limits,
-            len: buckets.next_power_of_two(),
+            len: u32::try_from(len).unwrap_or(u32::MAX),
             buckets: OnceLock::new(),
             overflow: Mutex::default(),
+            overflow_whole_at: AtomicU64::new(0),
             too_many_open: AtomicU64::new(0),
             never_fits: AtomicU64::new(0),
             full: Seldom::new(),
@@ -82,7 +111,7 @@ impl Table {
 
     #[inline]
     pub(super) fn id<K: Hash>(&self, key: &K) -> Id {
-        Id(self.hasher.hash_one(key).max(1))
+        Id::new(self.hasher.hash_one(key))
     }
 
     /// Charges a key. Returns the time until all its units are back, and who was charged.
@@ -91,8 +120,7 @@ impl Table {
         if charge.cost() > self.limits.quota(charge.budget()).burst() {
             return Err(self.never_fits());
         }
-        let [first, _] = self.buckets_of(id);
-        let mut accounts = first.lock();
+        let mut accounts = self.buckets()[id.first(self.len)].lock();
         let (charged, id) = match accounts.find(id.0) {
             Some(way) => (accounts.charge(way, charge, now, &self.limits), id),
             None => {
@@ -114,59 +142,71 @@ impl Table {
         if let Some(way) = first.find(id.0) {
             return (first.charge(way, charge, now, &self.limits), id);
         }
-        let mut spare = first.spare(now);
+        if let Some(second) = &mut second
+            && let Some(way) = second.find(id.0)
+        {
+            return (second.charge(way, charge, now, &self.limits), id);
+        }
+        if charge.cost() == 0 && charge.hold().is_none() {
+            // There would be nothing to remember.
+            first.allow_free();
+            return (Ok(0), id);
+        }
+        let mut spare = first.spare(now, self.kept_for);
         let mut place = &mut first;
-        if let Some(second) = &mut second {
-            if let Some(way) = second.find(id.0) {
-                return (second.charge(way, charge, now, &self.limits), id);
-            }
-            // The emptier one, or the table would be full with places left in it; but as long as there
-            // are some, the one that is looked at first.
-            let count = spare.as_ref().map_or(0, |spare| spare.count);
-            if count < Self::FEW {
-                let other = second.spare(now);
-                if other.as_ref().map_or(0, |other| other.count) > count {
-                    (spare, place) = (other, second);
-                }
+        // The emptier one, or there would be no room for some although there are places left; but as
+        // long as there are some, the one that is looked at first.
+        let count = spare.as_ref().map_or(0, |spare| spare.count);
+        if let Some(second) = &mut second
+            && count < Self::FEW
+        {
+            let other = second.spare(now, self.kept_for);
+            if other.as_ref().map_or(0, |other| other.count) > count {
+                (spare, place) = (other, second);
             }
         }
         if let Some(spare) = spare {
-            let way = place.open(&spare, id.0);
-            return (place.charge(way, charge, now, &self.limits), id);
+            let debt = self.debt_of(id, now);
+            let charged = place.open(&spare, id.0, debt, charge, now, &self.limits);
+            return (charged, id);
         }
-        drop(first);
-        drop(second);
-        (self.charge_overflow(charge, now), Id::OVERFLOW)
+        // With both of them locked, so that nobody opens an account for it meanwhile.
+        let charged = self.charge_overflow(id, charge, now);
+        drop((first, second));
+        self.tell_full(now);
+        (charged, Id::OVERFLOW)
     }
 
-    /// Places in a bucket that are left for keys which have no room in another one.
-    const FEW: usize = 3;
+    fn charge_overflow(&self, id: Id, charge: Charge, now: u64) -> Result<u64, Rejection> {
+        let mut overflow = self.overflow();
+        let charged = overflow.charge(id.0, charge, now, &self.limits);
+        // Read by whoever has the locks of this key next.
+        self.overflow_whole_at.store(overflow.whole_at(), Relaxed);
+        charged
+    }
 
-    fn charge_overflow(&self, charge: Charge, now: u64) -> Result<u64, Rejection> {
-        let told = i64::try_from(now).unwrap_or(i64::MAX);
-        if let Some(requests) = self.full.count(1, told) {
+    /// What a key owes that has had no account of its own.
+    fn debt_of(&self, id: Id, now: u64) -> Debt {
+        if self.overflow_whole_at.load(Relaxed) <= now {
+            return Debt::default();
+        }
+        self.overflow().debt_of(id.0)
+    }
+
+    fn tell_full(&self, now: u64) {
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        if let Some(requests) = self.full.count(1, now) {
             tracing::warn!(requests, "too many keys: new ones share one account");
         }
-        let mut overflow = self.overflow();
-        let charged = overflow.account().charge(charge, now, &self.limits);
-        overflow.total += 1;
-        match &charged {
-            Ok(_) => overflow.allowed += 1,
-            Err(rejection) if rejection.kind() == RejectionKind::OverQuota => {
-                overflow.over_quota += 1;
-            }
-            Err(_) => {}
-        }
-        charged
     }
 
     pub(super) fn release(&self, id: Id, hold: Hold) {
         if id == Id::OVERFLOW {
-            return self.overflow().account().release(hold);
+            return self.overflow().open.release(hold);
         }
         // An account of which something is open keeps its place.
-        for bucket in self.buckets_of(id) {
-            let mut accounts = bucket.lock();
+        for place in [id.first(self.len), id.second(self.len)] {
+            let mut accounts = self.buckets()[place].lock();
             if let Some(way) = accounts.find(id.0) {
                 return accounts.release(way, hold);
             }
@@ -200,35 +240,27 @@ impl Table {
         rejection
     }
 
+    /// All places, which take a while to make the first time.
     #[inline]
-    fn buckets_of(&self, id: Id) -> [&Bucket; 2] {
-        let buckets = self.buckets.get_or_init(|| {
-            let empty = (0..self.len).map(|_| Bucket::default());
-            empty.collect()
-        });
-        self.places_of(id).map(|place| &buckets[place])
-    }
-
-    #[inline]
-    const fn places_of(&self, id: Id) -> [usize; 2] {
-        let mask = self.len - 1;
-        [id.0 as usize & mask, (id.0 >> 32) as usize & mask]
+    pub(super) fn buckets(&self) -> &[Bucket] {
+        self.buckets
+            .get_or_init(|| (0..self.len).map(|_| Bucket::default()).collect())
     }
 
     /// Locks what a key may be in: in one order, so that no two threads wait for each other. There is no
-    /// second one if it is the first.
+    /// second one if there is only one.
     fn lock_both(&self, id: Id) -> Locked<'_> {
-        let [first, second] = self.buckets_of(id);
-        let [at, other] = self.places_of(id);
-        match at.cmp(&other) {
-            Ordering::Equal => (first.lock(), None),
+        let buckets = self.buckets();
+        let (first, second) = (id.first(self.len), id.second(self.len));
+        match first.cmp(&second) {
+            Ordering::Equal => (buckets[first].lock(), None),
             Ordering::Less => {
-                let first = first.lock();
-                (first, Some(second.lock()))
+                let first = buckets[first].lock();
+                (first, Some(buckets[second].lock()))
             }
             Ordering::Greater => {
-                let second = second.lock();
-                (first.lock(), Some(second))
+                let second = buckets[second].lock();
+                (buckets[first].lock(), Some(second))
             }
         }
     }
@@ -241,20 +273,27 @@ impl Table {
 
 type Locked<'a> = (MutexGuard<'a, Accounts>, Option<MutexGuard<'a, Accounts>>);
 
-impl Overflow {
-    const fn account(&mut self) -> Account<'_> {
-        Account {
-            requests: &mut self.requests,
-            resumes: &mut self.resumes,
-            streams: &mut self.streams,
-            calls: &mut self.calls,
-        }
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn add_to(&self, stats: &mut LimiterStats) {
-        stats.allowed_total += self.allowed;
-        stats.over_quota_total += self.over_quota;
-        stats.overflowed_total += self.total;
-        stats.open += u64::from(self.streams) + u64::from(self.calls);
+    #[test]
+    fn every_key_has_two_buckets_where_there_are_two() {
+        for hash in [
+            0,
+            1,
+            u64::MAX,
+            1 << 32,
+            u64::MAX >> 32,
+            0x9E37_79B9_7F4A_7C15,
+        ] {
+            let id = Id::new(hash);
+            assert_ne!(id, Id::OVERFLOW);
+            for len in [1, 2, 3, 4, 28_572, u32::MAX] {
+                let (first, second) = (id.first(len), id.second(len));
+                assert!(first.max(second) < len as usize, "{hash:x} of {len}");
+                assert_eq!(first == second, len == 1, "{hash:x} of {len}");
+            }
+        }
     }
 }

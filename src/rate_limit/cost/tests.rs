@@ -1,6 +1,7 @@
 use bytes::Bytes;
 
 use super::*;
+use crate::protocol::ProtocolVersion;
 
 fn costs() -> Costs {
     let mut costs = Costs::default();
@@ -88,10 +89,53 @@ fn rl_4_what_somebody_waits_for_is_exempt() {
     // That is a request of somebody who would like to be exempt.
     let request = r#"{"jsonrpc":"2.0","id":1,"method":"notifications/cancelled"}"#;
     assert_eq!(cost(request), Some(1));
-    for method in [Method::DELETE, Method::OPTIONS] {
-        let mut request = post(LIST);
-        *request.method_mut() = method;
-        assert_eq!(costs().charge(&request), Ok(Charged::Exempt));
+}
+
+fn request(method: &str, fields: &[(&str, &str)]) -> Request<()> {
+    let mut request = Request::builder().method(method).uri("/mcp");
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    request.body(()).expect("a valid request")
+}
+
+const SESSION: (&str, &str) = ("mcp-session-id", "x");
+
+/// B08: whoever guesses the ids of sessions may well do so with a method that ends one.
+#[test]
+fn rl_4_delete_is_exempt_where_somebody_knows_that_it_ends_a_session() {
+    let era = |version: ProtocolVersion| Some(Era::from(version));
+    let session = era(ProtocolVersion::V2025_11_25);
+    for (fields, era, is_exempt) in [
+        (&[SESSION][..], session, true),
+        (&[], session, false),
+        (&[SESSION], era(ProtocolVersion::V2024_11_05), false),
+        (&[SESSION], Some(Era::Stateless), false),
+        (&[SESSION], None, false),
+        (&[], None, false),
+    ] {
+        let mut request = request("DELETE", fields);
+        if let Some(era) = era {
+            request.extensions_mut().insert(era);
+        }
+        let expected = if is_exempt {
+            Charged::Exempt
+        } else {
+            with(1, Some(Hold::Call))
+        };
+        let charged = costs().charge(&request);
+        assert_eq!(charged, Ok(expected), "{fields:?} {era:?}");
+    }
+}
+
+#[test]
+fn rl_4_only_options_that_are_a_preflight_are_exempt() {
+    let preflight = request("OPTIONS", &[("access-control-request-method", "POST")]);
+    assert_eq!(costs().charge(&preflight), Ok(Charged::Exempt));
+    let one = with(1, Some(Hold::Call));
+    for method in ["OPTIONS", "HEAD", "PUT", "PATCH", "MADE-UP"] {
+        let charged = costs().charge(&request(method, &[]));
+        assert_eq!(charged, Ok(one), "{method}");
     }
 }
 
@@ -99,8 +143,27 @@ fn rl_4_what_somebody_waits_for_is_exempt() {
 fn rl_7_costs_of_messages_take_a_message() {
     let request = Request::post("/mcp").body(()).expect("a valid request");
     assert!(costs().charge(&request).is_err());
-    let one = Charge::new(1).with_hold(Some(Hold::Call));
-    assert_eq!(Costs::default().charge(&request), Ok(Charged::With(one)));
+    let one = with(1, Some(Hold::Call));
+    assert_eq!(Costs::default().charge(&request), Ok(one));
+}
+
+/// A response that is taken for a call could wait for the end of the call that waits for it.
+#[test]
+fn rl_4_unread_message_has_no_key_where_it_matters_what_is_open() {
+    let counting = Costs {
+        counts_open: true,
+        ..Costs::default()
+    };
+    let one = with(1, Some(Hold::Call));
+    for fields in [SESSION, ("mcp-protocol-version", "2025-11-25")] {
+        let unread = request("POST", &[fields]);
+        assert!(counting.charge(&unread).is_err(), "{fields:?}");
+        assert_eq!(Costs::default().charge(&unread), Ok(one));
+        let mut read = post(RESULT);
+        read.headers_mut().extend(unread.headers().clone());
+        assert_eq!(counting.charge(&read), Ok(Charged::Exempt));
+    }
+    assert_eq!(counting.charge(&request("POST", &[])), Ok(one), "not MCP");
 }
 
 #[test]
@@ -112,6 +175,10 @@ fn rl_5_requests_and_streams_are_kept_open_apart() {
         Some(Hold::Call)
     );
     assert_eq!(hold(&post(&format!("[{PROGRESS},{RESULT}]"))), None);
+    // What is no message gets an answer, too.
+    for body in ["{}", "[{}]", "not JSON", r#"[{"jsonrpc":"2.0","id":1}]"#] {
+        assert_eq!(hold(&post(body)), Some(Hold::Call), "{body}");
+    }
 
     let listen = r#"{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen"}"#;
     assert_eq!(
@@ -125,48 +192,61 @@ fn rl_5_requests_and_streams_are_kept_open_apart() {
         .extensions_mut()
         .insert(message.in_era(Era::Stateless));
     assert_eq!(hold(&request), Some(Hold::Stream));
+    let stream = with(1, Some(Hold::Stream));
+    let charged = Costs::default().charge(&request);
+    assert_eq!(charged, Ok(stream), "nor without rules");
 }
 
 #[test]
 fn rl_6_coming_back_has_a_budget_of_its_own() {
-    let get = |fields: &[(&str, &str)], era: Option<Era>| {
-        let mut request = Request::get("/mcp");
-        for (name, value) in fields {
-            request = request.header(*name, *value);
-        }
-        let mut request = request.body(()).expect("a valid request");
+    let get = |costs: &Costs, fields, era: Option<Era>| {
+        let mut request = request("GET", fields);
         if let Some(era) = era {
             request.extensions_mut().insert(era);
         }
-        match costs().charge(&request).expect("there is no body") {
+        match costs.charge(&request).expect("there is no body") {
             Charged::With(charge) => (charge.budget(), charge.hold()),
             Charged::Exempt => panic!("it is charged"),
         }
     };
+    let everywhere = Costs {
+        has_resumes: true,
+        ..costs()
+    };
     let stream = ("accept", "application/json, Text/Event-Stream;q=0.5");
     let cursor = ("last-event-id", "x");
-    let session = Era::from(crate::protocol::ProtocolVersion::V2025_06_18);
+    let session = Some(Era::from(ProtocolVersion::V2025_06_18));
+    let stateless = Some(Era::Stateless);
     let (requests, resumes) = (Budget::Requests, Budget::Resumes);
-    for (fields, era, budget, hold) in [
-        (&[stream, cursor][..], None, resumes, Hold::Resumption),
-        (&[cursor], None, resumes, Hold::Resumption),
+    let resumption = Hold::Resumption;
+    // The last but one is where somebody has said how often one may come back.
+    for (fields, era, budget, said, hold) in [
+        (&[stream, cursor][..], None, requests, resumes, resumption),
+        (&[cursor], None, requests, resumes, resumption),
+        (&[cursor], session, resumes, resumes, resumption),
+        (&[cursor], stateless, requests, resumes, resumption),
         (
             &[stream, ("last-event-id", "")],
             None,
             requests,
+            requests,
             Hold::Stream,
         ),
-        (&[stream], None, requests, Hold::Stream),
-        (&[stream], Some(session), resumes, Hold::Stream),
-        (&[stream], Some(Era::Stateless), requests, Hold::Stream),
+        (&[stream], None, requests, requests, Hold::Stream),
+        (&[stream], session, resumes, resumes, Hold::Stream),
+        (&[stream], stateless, requests, requests, Hold::Stream),
         (
             &[("accept", "text/html")],
-            Some(session),
+            session,
+            requests,
             requests,
             Hold::Call,
         ),
-        (&[], None, requests, Hold::Call),
+        (&[], None, requests, requests, Hold::Call),
     ] {
-        assert_eq!(get(fields, era), (budget, Some(hold)), "{fields:?} {era:?}");
+        let had = get(&costs(), fields, era);
+        assert_eq!(had, (budget, Some(hold)), "{fields:?} {era:?}");
+        let had = get(&everywhere, fields, era);
+        assert_eq!(had, (said, Some(hold)), "{fields:?} {era:?}");
     }
 }
