@@ -114,6 +114,27 @@ fn slow_rate_has_a_burst_that_a_client_can_begin_with() {
     );
 }
 
+#[test]
+fn rate_and_open_streams_are_limited_together() {
+    let limits = ["--rate", "1/m", "--burst", "4", "--max-streams", "1"];
+    let gateway = Gateway::start(&[TOKENS, &limits].concat());
+    let alice = session(&gateway, "alpha");
+    let mut first = gateway.count(&alice, 2, "one");
+    read_until(&mut first, "\"progress\":1");
+    let answer = ask(&gateway, &alice, LIST);
+    assert!(
+        answer.contains("too many streams and calls at once"),
+        "{answer}"
+    );
+    drop(first);
+    // Four units, one of which has opened the session.
+    let bob = session(&gateway, "beta");
+    for allowed in [true, true, true, false] {
+        let answer = ask(&gateway, &bob, LIST);
+        assert_eq!(answer.contains("too many requests"), !allowed, "{answer}");
+    }
+}
+
 /// RL-5: the one stream too many is refused, and let in once another one has ended.
 #[test]
 fn call_beyond_the_last_is_refused_until_one_ends() {
