@@ -4,7 +4,6 @@ use std::{
     collections::HashMap,
     future::Future,
     io,
-    net::SocketAddr,
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -17,9 +16,8 @@ use std::{
 use http::{Request, Response};
 use http_body::Body;
 use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::{rt::TokioIo, server::graceful::GracefulConnection, service::TowerToHyperService};
+use hyper_util::{rt::TokioIo, server::graceful::GracefulConnection};
 use pin_project_lite::pin_project;
-use shadowcat::peer::PeerAddr;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -27,12 +25,15 @@ use tokio::{
     task::{self, JoinSet},
     time::{sleep, timeout},
 };
-use tower::{Service, util::MapRequest};
+use tower::Service;
 
 use head_timer::HeadTimer;
+use on_connection::OnConnection;
 
 #[path = "head_timer.rs"]
 mod head_timer;
+#[path = "on_connection.rs"]
+mod on_connection;
 
 /// How connections are treated.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +98,7 @@ where
             // The client is served all the same; if it is gone, that shows by itself.
             tracing::warn!(%error, "cannot set the options of a connection");
         }
-        let service = TowerToHyperService::new(with_peer(service.clone(), peer));
+        let service = OnConnection::new(service.clone(), peer);
         http.timer(HeadTimer::default());
         connections.spawn(http.serve_connection(TokioIo::new(stream), service));
     }
@@ -196,20 +197,6 @@ where
             this.connection.as_mut().graceful_shutdown();
         }
     }
-}
-
-/// Tells every layer who sent the request.
-fn with_peer<S>(
-    service: S,
-    peer: SocketAddr,
-) -> MapRequest<S, impl FnMut(Request<Incoming>) -> Request<Incoming> + Clone>
-where
-    S: Service<Request<Incoming>>,
-{
-    MapRequest::new(service, move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(PeerAddr::new(peer));
-        request
-    })
 }
 
 fn is_of_client(error: &io::Error) -> bool {
