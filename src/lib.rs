@@ -84,18 +84,21 @@ pub mod auth;
 pub mod body;
 #[cfg(any(
     feature = "auth",
+    feature = "intercept",
     feature = "message",
     feature = "proxy",
     feature = "replay"
 ))]
 mod deadline;
 pub mod header;
+#[cfg(feature = "intercept")]
+pub mod intercept;
 pub mod jsonrpc;
 pub mod message;
 #[cfg(feature = "origin")]
 pub mod origin;
 pub mod outcome;
-#[cfg(any(feature = "auth", feature = "rate-limit"))]
+#[cfg(any(feature = "auth", feature = "intercept", feature = "rate-limit"))]
 mod pattern;
 pub mod peer;
 pub mod protocol;
@@ -124,5 +127,10 @@ mod mock_body;
 struct Readme;
 
 /// Any error, where its type cannot be named.
-#[cfg(any(feature = "jwt", feature = "proxy", feature = "replay"))]
+#[cfg(any(
+    feature = "intercept",
+    feature = "jwt",
+    feature = "proxy",
+    feature = "replay"
+))]
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -39,6 +39,8 @@
 //! Keys are case-sensitive, as JSON has it; but some servers' parsers take `Method` for `method`, so
 //! [`Envelope::ambiguous`] reports a key that differs in case alone from one that is read.
 
+#[cfg(any(feature = "intercept", feature = "replay"))]
+mod candidate;
 mod envelope;
 mod error;
 mod field;
@@ -49,6 +51,8 @@ mod keys;
 mod lexer;
 mod peek;
 mod peek_error;
+#[cfg(feature = "intercept")]
+mod pointer;
 #[cfg(feature = "replay")]
 mod response;
 mod shape;
@@ -57,11 +61,17 @@ mod text;
 
 pub mod code;
 
+#[cfg(any(feature = "intercept", feature = "replay"))]
+pub(crate) use self::candidate::may_be_response;
 #[cfg(feature = "session")]
 pub(crate) use self::handshake::Handshake;
+#[cfg(feature = "intercept")]
+pub(crate) use self::pointer::{Pointer, cut_members, splice};
 #[cfg(feature = "replay")]
-pub(crate) use self::response::{may_be_response, response_ids};
+pub(crate) use self::response::response_ids;
 pub(crate) use self::shape::Shape;
+#[cfg(feature = "intercept")]
+pub(crate) use self::shape::Spans;
 pub use self::{
     envelope::{Claim, Envelope, Kind},
     error::ErrorObject,

@@ -81,6 +81,7 @@ mod frame;
 mod line;
 #[cfg(any(
     feature = "auth",
+    feature = "intercept",
     feature = "proxy",
     feature = "rate-limit",
     feature = "replay",
@@ -89,12 +90,15 @@ mod line;
 mod media;
 #[cfg(any(feature = "auth", feature = "replay"))]
 mod place;
+#[cfg(feature = "intercept")]
+mod redata;
 mod rewrite;
 
 #[cfg(any(feature = "rate-limit", feature = "replay"))]
 pub(crate) use self::media::accepts_event_stream;
 #[cfg(any(
     feature = "auth",
+    feature = "intercept",
     feature = "proxy",
     feature = "replay",
     feature = "session"

@@ -1,0 +1,178 @@
+use bytes::Bytes;
+use memchr::memchr2;
+
+/// Cuts a body into JSON texts as its bytes arrive: nearly always one, but some servers send one after
+/// another, for as long as a stream would last (ICP-7).
+///
+/// What it cuts out need not be JSON: only brackets and strings are looked at.
+#[derive(Debug)]
+pub(super) struct Values {
+    /// An unfinished value, in memory of its own.
+    held: Vec<u8>,
+    max: usize,
+    depth: usize,
+    in_string: bool,
+    is_escaped: bool,
+    /// Something came that is neither an object nor an array: nothing after it can be found.
+    is_lost: bool,
+}
+
+/// A part of a body.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// White space, or what comes after [`Lost`](Self::Lost).
+    Between(Bytes),
+    Value(Bytes),
+    /// From here on nothing is JSON.
+    Lost(Bytes),
+}
+
+/// A value is longer than it may be.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TooLong;
+
+impl Values {
+    pub(super) const fn new(max: usize) -> Self {
+        Self {
+            held: Vec::new(),
+            max,
+            depth: 0,
+            in_string: false,
+            is_escaped: false,
+            is_lost: false,
+        }
+    }
+
+    /// Takes from the front of `chunk` what completes the next part; `None` says that it is used up.
+    ///
+    /// # Errors
+    ///
+    /// If a value is too long.
+    pub(super) fn next(&mut self, chunk: &mut Bytes) -> Result<Option<Part>, TooLong> {
+        let Some(first) = chunk.first() else {
+            return Ok(None);
+        };
+        if self.is_lost {
+            return Ok(Some(Part::Between(std::mem::take(chunk))));
+        }
+        if self.depth == 0 {
+            let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+            if is_blank(first) {
+                let blanks = chunk.iter().take_while(|byte| is_blank(byte)).count();
+                return Ok(Some(Part::Between(chunk.split_to(blanks))));
+            }
+            if !matches!(first, b'{' | b'[') {
+                self.is_lost = true;
+                return Ok(Some(Part::Lost(std::mem::take(chunk))));
+            }
+        }
+        let end = self.find_end(chunk);
+        let len = end.unwrap_or(chunk.len());
+        if self.held.len().saturating_add(len) > self.max {
+            return Err(TooLong);
+        }
+        let part = chunk.split_to(len);
+        if end.is_none() || !self.held.is_empty() {
+            self.held.extend_from_slice(&part);
+        }
+        Ok(match end {
+            None => None,
+            Some(_) if self.held.is_empty() => Some(Part::Value(part)),
+            Some(_) => Some(Part::Value(self.take_held())),
+        })
+    }
+
+    /// Whether nothing is held.
+    pub(super) const fn is_clean(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// The value that was not finished.
+    pub(super) fn take_held(&mut self) -> Bytes {
+        Bytes::from(std::mem::take(&mut self.held).into_boxed_slice())
+    }
+
+    /// The index after the end of the value. Each byte is looked at once.
+    fn find_end(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            if self.is_escaped {
+                self.is_escaped = false;
+            } else if self.in_string {
+                at += memchr2(b'"', b'\\', &bytes[at..])?;
+                self.is_escaped = bytes[at] == b'\\';
+                self.in_string = self.is_escaped;
+            } else {
+                match byte {
+                    b'"' => self.in_string = true,
+                    b'{' | b'[' => self.depth += 1,
+                    b'}' | b']' => {
+                        self.depth -= 1;
+                        if self.depth == 0 {
+                            return Some(at + 1);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            at += 1;
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(body: &str, chunk: usize, max: usize) -> Result<Vec<String>, TooLong> {
+        let mut values = Values::new(max);
+        let mut found = Vec::new();
+        for chunk in body.as_bytes().chunks(chunk) {
+            let mut chunk = Bytes::copy_from_slice(chunk);
+            while let Some(part) = values.next(&mut chunk)? {
+                match part {
+                    Part::Between(_) => {}
+                    Part::Value(value) => {
+                        found.push(String::from_utf8_lossy(&value).into_owned());
+                    }
+                    Part::Lost(_) => found.push("lost".to_owned()),
+                }
+            }
+        }
+        if !values.is_clean() {
+            found.push(format!("held {}", values.take_held().len()));
+        }
+        Ok(found)
+    }
+
+    #[test]
+    fn values_are_the_same_however_they_are_cut() {
+        for (body, expected) in [
+            ("", &[][..]),
+            (" \r\n\t", &[]),
+            ("{}", &["{}"]),
+            (" {\"a\":[{}]} \n[1] ", &["{\"a\":[{}]}", "[1]"]),
+            (r#"{"a":"}\"]\\"}{}"#, &[r#"{"a":"}\"]\\"}"#, "{}"]),
+            (r#"{"a":"\\\""#, &["held 10"]),
+            ("{}x{}", &["{}", "lost"]),
+            ("\u{feff}{}", &["lost"]),
+            ("7 {}", &["lost"]),
+            ("{]}", &["{]", "lost"]),
+        ] {
+            for chunk in 1..=body.len().max(1) {
+                let found = values(body, chunk, 100).expect("short");
+                assert_eq!(found, expected, "{body:?} by {chunk}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_more_is_held_than_may_be() {
+        for chunk in 1..=6 {
+            assert!(values("[1,2] [1]", chunk, 5).is_ok());
+            assert_eq!(values("[1] [1,2]", chunk, 4), Err(TooLong), "{chunk}");
+            assert_eq!(values("[1,2", chunk, 3), Err(TooLong), "{chunk}");
+        }
+    }
+}
