@@ -188,3 +188,6 @@ impl<B> fmt::Debug for ResponseBody<B> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

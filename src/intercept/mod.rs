@@ -1,6 +1,7 @@
 //! Has interceptors look at every message.
 
 mod answer;
+mod audit;
 mod begin;
 mod body;
 mod body_error;
@@ -22,16 +23,19 @@ mod message;
 mod options;
 mod output;
 mod pause;
+mod redact;
 mod ruling;
 mod service;
 mod state;
 mod synthetic;
+mod tools;
 mod unit;
 mod values;
 mod verdict;
 mod work;
 
 pub use self::{
+    audit::AuditLog,
     body::ResponseBody,
     body_error::{BodyError, BodyErrorKind},
     chain::Chain,
@@ -46,7 +50,9 @@ pub use self::{
     links::Links,
     message::Message,
     options::{Configured, Options},
+    redact::Redact,
     service::Intercept,
     state::InterceptStats,
+    tools::ToolFilter,
     verdict::{Denial, Judgement, Pause, Verdict},
 };
