@@ -10,8 +10,8 @@ use intercept_support::{
 };
 use shadowcat::{
     intercept::{
-        self, Chain, Context, Decision, Denial, Direction, InterceptLayer, Interceptor, Interest,
-        Judgement, Message, Unneeded, Verdict,
+        self, Chain, Context, Decision, Denial, Direction, InterceptError, InterceptLayer,
+        Interceptor, Interest, Judgement, Message, Unneeded, Verdict,
     },
     jsonrpc::{ErrorObject, Kind},
     message,
@@ -395,9 +395,11 @@ impl Interceptor for Failing {
     fn intercept(&self, _: &Context, _: &Message) -> Decision<Self::Future> {
         match self {
             Self::Panics => panic!("at once"),
-            Self::Errs => Decision::Now(Err("at once".into())),
+            Self::Errs => Decision::Now(Err(InterceptError::new("at once"))),
             Self::PanicsLater => Decision::Later(Box::pin(async { panic!("later") })),
-            Self::ErrsLater => Decision::Later(Box::pin(async { Err("later".into()) })),
+            Self::ErrsLater => Decision::Later(Box::pin(async {
+                Err(std::io::Error::other("later").into())
+            })),
             Self::PanicsAfterAwait => Decision::Later(Box::pin(async {
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 panic!("after await")

@@ -1,13 +1,13 @@
 use std::fmt;
 
-use crate::BoxError;
+use super::InterceptError;
 
 /// Why an interceptor has no verdict. For the log: clients are not told.
 #[derive(Debug)]
 pub(super) enum Failure {
     Panicked,
     TimedOut,
-    Error(BoxError),
+    Error(InterceptError),
     TooLarge,
     OtherMessage,
     NoWayBack,

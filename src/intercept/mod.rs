@@ -9,6 +9,7 @@ mod chain;
 mod context;
 mod deliberate;
 mod edit;
+mod error;
 mod failure;
 mod function;
 mod future;
@@ -41,6 +42,7 @@ pub use self::{
     chain::Chain,
     context::{Context, Direction},
     edit::{Edit, EditError, EditErrorKind},
+    error::InterceptError,
     function::{AsyncFn, SyncFn, async_fn, sync_fn},
     future::ResponseFuture,
     handle::{HeldMessage, InterceptHandle, PauseError, PauseHandle, PauseId},

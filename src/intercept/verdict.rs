@@ -2,10 +2,8 @@ use std::{borrow::Cow, fmt, time::Duration};
 
 use bytes::Bytes;
 
-use crate::{
-    BoxError,
-    jsonrpc::{ErrorObject, code},
-};
+use super::InterceptError;
+use crate::jsonrpc::{ErrorObject, code};
 
 /// What becomes of a message.
 #[derive(Clone)]
@@ -28,7 +26,7 @@ pub enum Verdict {
 }
 
 /// A verdict, unless the interceptor has failed: its error is logged, and the client is not told.
-pub type Judgement = Result<Verdict, BoxError>;
+pub type Judgement = Result<Verdict, InterceptError>;
 
 /// What whoever waits for an answer is told of a message that is refused.
 #[derive(Clone, Debug)]
