@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Request, StatusCode,
+    HeaderValue, Method, StatusCode,
     header::{ACCEPT_ENCODING, CONTENT_LENGTH},
     request::Parts,
 };
@@ -57,14 +57,13 @@ impl Wants {
     }
 }
 
-/// Whether there may be a message that nobody has read: whatever type it says it has, and in whatever
-/// method a body is usual. A server need not look at either.
-pub(super) fn is_unread<B>(request: &Request<B>) -> bool {
-    let has_none = matches!(
-        *request.method(),
+/// Whether there may be a message in the body of such a request: whatever type it says it has. A server
+/// need not look at that.
+pub(super) fn may_have_message(method: &Method) -> bool {
+    !matches!(
+        *method,
         Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS
-    );
-    !has_none && request.extensions().get::<message::Message>().is_none()
+    )
 }
 
 impl<L: Links> Shared<L> {
@@ -78,6 +77,9 @@ impl<L: Links> Shared<L> {
     /// What somebody is interested in of a request with that message, and of what comes back.
     #[inline]
     pub(super) fn wants(&self, message: Option<&message::Message>) -> Wants {
+        if self.links.count() == 0 {
+            return Wants::NOTHING;
+        }
         // Nothing is known of several, and of what cannot be read, or in more than one way (B52).
         let head = message.and_then(message::Message::single_head);
         let (sort, method) = match &head {

@@ -41,10 +41,10 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<S, B, F, L> {
+        // Boxed, because mostly somebody has read it.
         Reading {
-            #[pin]
-            arrival: Arrival<B>,
-            // Taken when the body is there. Boxed, because mostly somebody has read it.
+            arrival: Pin<Box<Arrival<B>>>,
+            // Taken when the body is there.
             next: Option<Box<Reading<S, L>>>,
         },
         Judging {
@@ -81,7 +81,7 @@ impl<S, B, F, L> ResponseFuture<S, B, F, L> {
     pub(super) fn reading(arrival: Arrival<B>, reading: Reading<S, L>) -> Self {
         Self {
             state: State::Reading {
-                arrival,
+                arrival: Box::pin(arrival),
                 next: Some(Box::new(reading)),
             },
         }
@@ -140,7 +140,7 @@ where
                     return Poll::Ready(Ok(answer::respond(response, watch.take())));
                 }
                 StateProj::Reading { arrival, next } => {
-                    let read = ready!(arrival.poll(cx));
+                    let read = ready!(arrival.as_mut().poll(cx));
                     let next = next.take().expect("polled after completion");
                     match read {
                         Ok(body) => next.read(body),

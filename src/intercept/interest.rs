@@ -17,7 +17,7 @@ use crate::{jsonrpc::Kind, pattern::Pattern};
 pub struct Interest {
     /// Those of all parts together, to be asked first.
     sorts: Sorts,
-    parts: Arc<Vec<Part>>,
+    parts: Arc<[Part]>,
 }
 
 #[derive(Clone, Debug)]
@@ -114,14 +114,15 @@ impl Interest {
     /// Also what `other` is about.
     pub fn or(mut self, other: &Self) -> Self {
         self.sorts = self.sorts.or(other.sorts);
-        Arc::make_mut(&mut self.parts).extend(other.parts.iter().cloned());
+        self.parts = self.parts.iter().chain(&*other.parts).cloned().collect();
         self
     }
 
     fn with(mut self, sorts: Sorts, method: &str) -> Self {
         self.sorts = self.sorts.or(sorts);
         let method = Pattern::new(method);
-        Arc::make_mut(&mut self.parts).push(Part { sorts, method });
+        let part = Part { sorts, method };
+        self.parts = self.parts.iter().cloned().chain([part]).collect();
         self
     }
 

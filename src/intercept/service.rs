@@ -11,14 +11,14 @@ use tower_service::Service;
 
 use super::{
     InterceptLayer, Links, ResponseBody, ResponseFuture,
-    begin::{Wants, is_unread},
+    begin::{Wants, may_have_message},
     deliberate::Ruled,
     future::{Judging, Reading},
     layer::Shared,
 };
 use crate::{
     BoxError,
-    message::{Arrival, Limits},
+    message::{Arrival, Limits, Message},
     refusal::Recipient,
 };
 
@@ -76,14 +76,11 @@ where
 
     #[inline]
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let wants = if is_unread(&request) {
-            if self.shared.is_interested() {
-                return self.read(request);
-            }
-            return ResponseFuture::calling(self.inner.call(request), None);
-        } else {
-            self.shared.wants(request.extensions().get())
-        };
+        let message = request.extensions().get::<Message>();
+        if message.is_none() && may_have_message(request.method()) && self.shared.is_interested() {
+            return self.read(request);
+        }
+        let wants = self.shared.wants(message);
         if wants.is_nothing() {
             return ResponseFuture::calling(self.inner.call(request), None);
         }
