@@ -87,19 +87,17 @@ impl<L: Links> Shared<L> {
             None if message.is_some() => (Sorts::in_direction(Direction::ToServer), None),
             None => (Sorts::NONE, None),
         };
-        // Of what is no request, nobody knows what answers it.
         let is_request = matches!(head, Some((Kind::Request, _)));
-        let answers = method.filter(|_| is_request);
         let mut wants = Wants::NOTHING;
         for at in 0..self.links.count() {
             let interest = self.links.interest(at);
-            wants.to_server |= interest.is_in(sort, method);
-            if interest.is_in(Sorts::RESPONSES, answers) {
-                wants.to_client = wants.to_client.or(Sorts::RESPONSES);
-            }
-            if interest.sorts().has_any_of(Sorts::CALLS) {
-                wants.to_client = wants.to_client.or(Sorts::CALLS);
-            }
+            let sorts = interest.of_method(method);
+            wants.to_server |= sorts.has_any_of(sort);
+            // Of what is no request, nobody knows what answers it.
+            let answers = if is_request { sorts } else { interest.sorts() };
+            let answers = answers.and(Sorts::RESPONSES);
+            let calls = interest.sorts().and(Sorts::CALLS);
+            wants.to_client = wants.to_client.or(answers).or(calls);
         }
         wants
     }

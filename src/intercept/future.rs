@@ -129,12 +129,34 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
+        match state.as_mut().project() {
+            // A response is much to move about: what is passed on is not touched.
+            StateProj::Calling { call, watch: None } => {
+                call.poll(cx).map_ok(|r| r.map(ResponseBody::passing))
+            }
+            _ => state.poll_judged(cx),
+        }
+    }
+}
+
+impl<S, B, L, ResBody> State<S, B, S::Future, L>
+where
+    S: Service<Request<B>, Response = Response<ResBody>>,
+    B: Body<Data = Bytes> + From<Bytes>,
+    ResBody: Body<Data = Bytes>,
+    ResBody::Error: Into<BoxError>,
+    L: Links,
+{
+    /// For those whom somebody is interested in.
+    // The type is that of the future's own poll.
+    #[allow(clippy::type_complexity)]
+    #[inline(never)]
+    fn poll_judged(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<ResponseBody<ResBody>>, S::Error>> {
         loop {
-            let next = match state.as_mut().project() {
-                // A response is much to move about: what is passed on is not touched.
-                StateProj::Calling { call, watch: None } => {
-                    return call.poll(cx).map_ok(|r| r.map(ResponseBody::passing));
-                }
+            let next = match self.as_mut().project() {
                 StateProj::Calling { call, watch } => {
                     let response = ready!(call.poll(cx))?;
                     return Poll::Ready(Ok(answer::respond(response, watch.take())));
@@ -145,7 +167,9 @@ where
                     match read {
                         Ok(body) => next.read(body),
                         // No message was read of a body that did not arrive.
-                        Err(refusal) => Self::refused(refusal, &Recipient::default()).state,
+                        Err(refusal) => {
+                            ResponseFuture::refused(refusal, &Recipient::default()).state
+                        }
                     }
                 }
                 StateProj::Judging { ruling, next } => {
@@ -158,7 +182,7 @@ where
                     return Poll::Ready(Ok(response.map(ResponseBody::fixed)));
                 }
             };
-            state.set(next);
+            self.set(next);
         }
     }
 }

@@ -65,6 +65,10 @@ impl Sorts {
         Self(self.0 | other.0)
     }
 
+    pub(super) const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     #[inline]
     pub(super) const fn has_any_of(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -112,17 +116,24 @@ impl Interest {
     }
 
     /// Also what `other` is about.
-    pub fn or(mut self, other: &Self) -> Self {
-        self.sorts = self.sorts.or(other.sorts);
-        self.parts = self.parts.iter().chain(&*other.parts).cloned().collect();
-        self
+    pub fn or(self, other: &Self) -> Self {
+        let parts = other.parts.iter();
+        parts.fold(self, |all, part| all.with_part(part.clone()))
     }
 
-    fn with(mut self, sorts: Sorts, method: &str) -> Self {
-        self.sorts = self.sorts.or(sorts);
+    fn with(self, sorts: Sorts, method: &str) -> Self {
         let method = Pattern::new(method);
-        let part = Part { sorts, method };
-        self.parts = self.parts.iter().cloned().chain([part]).collect();
+        self.with_part(Part { sorts, method })
+    }
+
+    fn with_part(mut self, part: Part) -> Self {
+        self.sorts = self.sorts.or(part.sorts);
+        let mut parts = self.parts.to_vec();
+        match parts.iter_mut().find(|old| old.method == part.method) {
+            Some(old) => old.sorts = old.sorts.or(part.sorts),
+            None => parts.push(part),
+        }
+        self.parts = parts.into();
         self
     }
 
@@ -132,14 +143,21 @@ impl Interest {
         self.sorts
     }
 
-    /// Whether it is about a message of that sort and method; `None` if nobody knows the method.
+    /// What it is about of messages with that method; `None` if nobody knows which that is.
+    #[inline]
+    pub(super) fn of_method(&self, method: Option<&[u8]>) -> Sorts {
+        let Some(method) = method else {
+            return self.sorts;
+        };
+        let parts = self.parts.iter();
+        let parts = parts.filter(|part| part.method.matches(method));
+        parts.fold(Sorts::NONE, |all, part| all.or(part.sorts))
+    }
+
+    /// Whether it is about a message of that sort and method.
     #[inline]
     pub(super) fn is_in(&self, sort: Sorts, method: Option<&[u8]>) -> bool {
-        self.sorts.has_any_of(sort)
-            && self.parts.iter().any(|part| {
-                part.sorts.has_any_of(sort)
-                    && method.is_none_or(|method| part.method.matches(method))
-            })
+        self.sorts.has_any_of(sort) && self.of_method(method).has_any_of(sort)
     }
 }
 

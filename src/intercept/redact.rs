@@ -14,16 +14,7 @@ use crate::jsonrpc::{Pointer, splice};
 /// What is redacted on the way to the client is in no log of a [`ReplayLayer`](crate::replay) outside
 /// (B29), nor seen by the interceptors before this one.
 ///
-/// ```
-/// use shadowcat::intercept::{InterceptLayer, Interest, Redact};
-///
-/// let secrets = Redact::new(Interest::responses("tools/call"))
-///     .add("/result/structuredContent/token")?
-///     .add("/result/content/*/_meta")?;
-/// let layer = InterceptLayer::new(secrets);
-/// # drop(layer);
-/// # Ok::<(), shadowcat::intercept::EditError>(())
-/// ```
+/// See the [module docs](crate::intercept).
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Redact {

@@ -15,14 +15,7 @@ use crate::{
 /// `tools/list` is answered without it. Names may end with a star, which stands for whatever follows. Where
 /// nothing is allowed, servers do not say that they have tools.
 ///
-/// ```
-/// use shadowcat::intercept::{InterceptLayer, ToolFilter};
-///
-/// let reading = ToolFilter::allow(["search", "read_*"]);
-/// let harmless = ToolFilter::deny(["drop_*"]);
-/// let layer = InterceptLayer::new((reading, harmless));
-/// # drop(layer);
-/// ```
+/// See the [module docs](crate::intercept).
 #[derive(Clone)]
 pub struct ToolFilter {
     rule: Rule,
