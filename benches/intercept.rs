@@ -161,7 +161,7 @@ fn events() {
         dynamic[2].allocations,
         one.allocations,
     );
-    let redact = Redact::new(to_client()).add("/params/progress");
+    let redact = Redact::new(to_client()).add_pointer("/params/progress");
     let redact = per_event(&InterceptLayer::new(redact.expect("a pointer")));
     report::check("intercept/event/replace_ns", redact.ns, REPLACE_LIMIT);
     report::info("intercept/event/replace_allocations", redact.allocations);

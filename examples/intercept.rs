@@ -71,8 +71,8 @@ fn interceptors() -> Result<InterceptLayer<impl Links>, Box<dyn Error + Send + S
         _ => Verdict::Continue,
     });
     // Last, so that what the others see has been through it.
-    let secrets =
-        Redact::new(Interest::responses("tools/call")).add("/result/structuredContent/password")?;
+    let secrets = Redact::new(Interest::responses("tools/call"))
+        .add_pointer("/result/structuredContent/password")?;
     Ok(InterceptLayer::new((tools, clock, careful, secrets)))
 }
 

@@ -41,7 +41,7 @@ async fn icp_8_tools_that_may_not_be_called_are_not_shown() {
         ),
         (
             ToolFilter::deny(["echo", "read_*"]),
-            format!("{DROP}"),
+            DROP.to_owned(),
             [false, false, true],
         ),
         (
@@ -158,9 +158,9 @@ async fn denial_of_a_tool_is_what_it_is_said_to_be() {
 async fn b29_redacted_values_are_gone_and_nothing_else_is() {
     let secret = r#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"text":"s3cret","n":1.0},{"text":{"a":["s3cret"]}},{}],"t" : "s3cret","t":"s3cret"}}"#;
     let redact = Redact::new(Interest::responses("tools/call"))
-        .add("/result/content/*/text")
-        .and_then(|redact| redact.add("/result/content/1/text/a/0"))
-        .and_then(|redact| redact.add("/result/t"))
+        .add_pointer("/result/content/*/text")
+        .and_then(|redact| redact.add_pointer("/result/content/1/text/a/0"))
+        .and_then(|redact| redact.add_pointer("/result/t"))
         .expect("pointers");
     let seen = Seen::default();
     let expected = secret
@@ -190,7 +190,7 @@ async fn b29_redacted_values_are_gone_and_nothing_else_is() {
     assert!(had.body.contains(r#""a \"b\"","n":1.0"#), "{}", had.body);
     for pointer in ["", "result", "/id", "/method", "/*", "/a~"] {
         assert!(
-            Redact::new(Interest::all()).add(pointer).is_err(),
+            Redact::new(Interest::all()).add_pointer(pointer).is_err(),
             "{pointer:?}"
         );
     }

@@ -99,7 +99,7 @@ async fn field_inside_an_event_is_redacted() {
             "notifications/progress",
         );
         let redact = Redact::new(progress)
-            .add("/params/message")
+            .add_pointer("/params/message")
             .expect("a pointer");
         let gateway = gateway(redact.with_replacement("step x")).await;
         for client in clients(&gateway.url).await {

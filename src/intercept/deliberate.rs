@@ -34,6 +34,8 @@ pin_project! {
         all: Vec<Message>,
         left: vec::IntoIter<Message>,
         settled: Vec<Settled>,
+        // The length of all texts in `settled`.
+        len: usize,
         #[pin]
         judge: Judge<L::Future>,
     }
@@ -82,6 +84,7 @@ pub(super) fn deliberate<L: Links>(
         body: body.clone(),
         is_batch,
         settled: Vec::with_capacity(all.len()),
+        len: 0,
         left,
         all,
         judge: Judge::new(),
@@ -100,7 +103,13 @@ impl<L: Links> Future for Deliberation<L> {
         loop {
             if this.judge.is_waiting() {
                 let (work, outcome) = ready!(this.judge.as_mut().poll(this.shared, cx));
-                this.settled.push(Settled::new(&work, outcome));
+                let settled = Settled::new(&work, outcome);
+                *this.len += settled.len();
+                this.settled.push(settled);
+            }
+            // Each was judged when it was replaced.
+            if this.settled.len() > 1 && *this.len > this.shared.config.max_message_bytes {
+                return Poll::Ready(Ruling::too_long(this.body));
             }
             let Some(message) = this.left.next() else {
                 break;
@@ -108,7 +117,9 @@ impl<L: Links> Future for Deliberation<L> {
             let mut work = Work::new(context(this.exchange), message, &*this.shared.links);
             let progress = this.shared.advance(&mut work);
             if let Some((work, outcome)) = this.judge.as_mut().start(work, progress) {
-                this.settled.push(Settled::new(&work, outcome));
+                let settled = Settled::new(&work, outcome);
+                *this.len += settled.len();
+                this.settled.push(settled);
             }
         }
         let mut settled = std::mem::take(this.settled);

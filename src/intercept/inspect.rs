@@ -235,7 +235,11 @@ impl<L: Links> Inspector<L> {
             let mut work = Work::new(cx, message, &*this.shared.links);
             let progress = this.shared.advance(&mut work);
             match this.judge.as_mut().start(work, progress) {
-                Some((work, outcome)) => unit.settle(&work, outcome),
+                Some((work, outcome)) => {
+                    if !unit.settle(&work, outcome, this.shared.config.max_message_bytes) {
+                        return self.fail(BodyErrorKind::MessageTooLarge);
+                    }
+                }
                 None => return,
             }
         }
@@ -308,10 +312,16 @@ impl<L: Links> Inspector<L> {
         match this.judge.as_mut().poll(this.shared, cx) {
             Poll::Ready((work, outcome)) => {
                 this.keep_alive.clear();
-                if let Some(unit) = this.unit {
-                    unit.settle(&work, outcome);
+                let max = this.shared.config.max_message_bytes;
+                let fits = match this.unit {
+                    Some(unit) => unit.settle(&work, outcome, max),
+                    None => true,
+                };
+                if fits {
+                    self.go_on();
+                } else {
+                    self.fail(BodyErrorKind::MessageTooLarge);
                 }
-                self.go_on();
                 Poll::Ready(None)
             }
             Poll::Pending => {
@@ -355,7 +365,7 @@ impl<L: Links> Inspect for Inspector<L> {
                     Poll::Pending => return Poll::Pending,
                 }
             }
-            if !self.chunk.is_empty() && self.as_mut().take_piece() {
+            if !self.chunk.is_empty() && !self.output.is_full() && self.as_mut().take_piece() {
                 continue;
             }
             let this = self.as_mut().project();

@@ -19,7 +19,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), shadowcat::intercept::EditError> {
 //! let tools = ToolFilter::deny(["drop_*"]);
-//! let secrets = Redact::new(Interest::responses("tools/call")).add("/result/token")?;
+//! let secrets = Redact::new(Interest::responses("tools/call")).add_pointer("/result/token")?;
 //! let small = sync_fn(Interest::requests("tools/call"), |_, message| {
 //!     match message.get("/params/arguments/n") {
 //!         Some(n) if n.len() > 3 => Verdict::refuse("not that many"),
@@ -146,7 +146,9 @@
 //! # Security
 //!
 //! A policy is worth nothing if it judges another message than the one that the server runs, or does not see
-//! all of them. Requests are judged whatever their content type is. What a server says that is no JSON-RPC
+//! all of them. Requests are judged whatever their content type is. Responses are known by the request that
+//! they come with: a server that puts the answer to one request into the stream of another is not heard by
+//! those who are interested in the former alone. What a server says that is no JSON-RPC
 //! message is not judged by default, but passes: where secrets must not leave, have it
 //! [refused](InterceptLayer::with_unreadable_refused). `Debug` output and logs show no arguments or results;
 //! [`HeldMessage::preview`] does, as the interceptors before have left them.

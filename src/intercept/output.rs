@@ -2,6 +2,10 @@ use std::{mem, ops::Range};
 
 use bytes::Bytes;
 
+/// Nothing more is put together than this, and one message: replacements may be much longer than what
+/// they replace.
+const MAX_BYTES: usize = 64 * 1024;
+
 /// What may leave of a chunk: as long as nothing in it changes, a part of it, without a copy.
 #[derive(Debug, Default)]
 pub(super) struct Output {
@@ -53,6 +57,12 @@ impl Output {
         let at = self.chunk.len() - left;
         self.clean = at..at;
         self.ready.push(bytes);
+    }
+
+    /// Whether it is so much that it has to leave before more is put to it.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        matches!(&self.ready, Ready::Many(bytes) if bytes.len() > MAX_BYTES)
     }
 
     /// All that may leave.

@@ -40,7 +40,7 @@ impl Redact {
     ///
     /// If it is none, or points to the whole message, or to what makes it one: such messages would not
     /// pass.
-    pub fn add(mut self, pointer: &str) -> Result<Self, EditError> {
+    pub fn add_pointer(mut self, pointer: &str) -> Result<Self, EditError> {
         let is_whole = ["", "/*", "/jsonrpc", "/id", "/method"].contains(&pointer);
         let place = Pointer::parse(pointer).filter(|_| !is_whole);
         self.places

@@ -11,8 +11,9 @@ use super::{
     work::{Answered, Outcome, Work},
 };
 use crate::{
-    jsonrpc::{Kind, code, splice},
-    refusal::Refused,
+    jsonrpc::{ErrorObject, Kind, code, splice},
+    message,
+    refusal::{Recipient, Refusal, Refused},
 };
 
 /// What becomes of a request.
@@ -41,6 +42,14 @@ impl Settled {
             (Outcome::Pass, None) => Self::Same,
             // Of what an interceptor did with our own answer, too: somebody waits for it.
             (Outcome::Drop(status), _) => Self::Gone(status),
+        }
+    }
+
+    /// How much it takes that was not in the body.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Changed(text) | Self::Answered(text, _) => text.len(),
+            Self::Same | Self::Gone(_) => 0,
         }
     }
 }
@@ -109,6 +118,15 @@ impl Ruling {
         }
         text.put_u8(b']');
         Self::answer(text.into(), sum)
+    }
+
+    /// Of a batch whose new messages are too long together.
+    pub(super) fn too_long(body: &Bytes) -> Self {
+        tracing::warn!("the new messages of a batch are too long");
+        let error = ErrorObject::new(code::INTERNAL_ERROR, "internal error");
+        let refusal = Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error);
+        let message = message::Message::new(body.clone());
+        Self::Answer(Box::new(refusal.into_bytes(&Recipient::from(&message))))
     }
 
     /// An error that is one is told by HTTP only if it is ours: a server's would come with 200 too (ICP-3).

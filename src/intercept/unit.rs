@@ -20,6 +20,8 @@ pub(super) struct Unit {
     /// The message whose turn it is.
     at: usize,
     changes: Vec<Change>,
+    /// The length of all texts in `changes`.
+    changed: usize,
     /// How much of the chunk is left behind it.
     pub(super) left: usize,
     /// It began in an earlier chunk, and is in memory of its own.
@@ -54,6 +56,7 @@ impl Unit {
             shape,
             at: 0,
             changes: Vec::new(),
+            changed: 0,
             left,
             is_own,
         }
@@ -79,18 +82,22 @@ impl Unit {
         self.at += 1;
     }
 
-    /// Takes note of what became of the message, and goes on to the next one.
+    /// Takes note of what became of the message, and goes on to the next one. False if the new messages of
+    /// a batch are more than `max` bytes together.
     #[inline]
-    pub(super) fn settle(&mut self, work: &Work, outcome: Outcome) {
+    pub(super) fn settle(&mut self, work: &Work, outcome: Outcome, max: usize) -> bool {
         let text = match outcome {
             Outcome::Pass if !work.is_changed => None,
             Outcome::Pass => Some(Some(work.message.to_bytes())),
             Outcome::Drop(_) => Some(None),
         };
         if let Some(text) = text {
+            self.changed += text.as_ref().map_or(0, Bytes::len);
             self.changes.push(Change { at: self.at, text });
         }
         self.at += 1;
+        // One alone was judged when it was replaced; what is said in its place may be a little longer.
+        self.changes.len() <= 1 || self.changed <= max
     }
 
     pub(super) const fn is_changed(&self) -> bool {

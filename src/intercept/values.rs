@@ -13,9 +13,13 @@ pub(super) struct Values {
     depth: usize,
     in_string: bool,
     is_escaped: bool,
+    /// How much of a leading byte order mark was seen; `None` after it. It is no JSON, but clients skip it.
+    bom: Option<u8>,
     /// Something came that is neither an object nor an array: nothing after it can be found.
     is_lost: bool,
 }
+
+const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// A part of a body.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,6 +43,7 @@ impl Values {
             depth: 0,
             in_string: false,
             is_escaped: false,
+            bom: Some(0),
             is_lost: false,
         }
     }
@@ -56,9 +61,11 @@ impl Values {
             return Ok(Some(Part::Between(std::mem::take(chunk))));
         }
         if self.depth == 0 {
-            let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
-            if is_blank(first) {
-                let blanks = chunk.iter().take_while(|byte| is_blank(byte)).count();
+            let blanks = chunk
+                .iter()
+                .take_while(|byte| self.is_blank(**byte))
+                .count();
+            if blanks > 0 {
                 return Ok(Some(Part::Between(chunk.split_to(blanks))));
             }
             if !matches!(first, b'{' | b'[') {
@@ -80,6 +87,18 @@ impl Values {
             Some(_) if self.held.is_empty() => Some(Part::Value(part)),
             Some(_) => Some(Part::Value(self.take_held())),
         })
+    }
+
+    /// Whether a byte between two values means nothing.
+    fn is_blank(&mut self, byte: u8) -> bool {
+        if let Some(seen) = self.bom {
+            let is_next = BOM.get(usize::from(seen)) == Some(&byte);
+            self.bom = is_next.then_some(seen + 1);
+            if is_next {
+                return true;
+            }
+        }
+        matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
     }
 
     /// Whether nothing is held.
@@ -156,7 +175,9 @@ mod tests {
             (r#"{"a":"}\"]\\"}{}"#, &[r#"{"a":"}\"]\\"}"#, "{}"]),
             (r#"{"a":"\\\""#, &["held 10"]),
             ("{}x{}", &["{}", "lost"]),
-            ("\u{feff}{}", &["lost"]),
+            ("\u{feff}{}", &["{}"]),
+            ("{}\u{feff}{}", &["{}", "lost"]),
+            ("\u{fe00}{}", &["lost"]),
             ("7 {}", &["lost"]),
             ("{]}", &["{]", "lost"]),
         ] {
