@@ -2,7 +2,12 @@
 
 mod intercept_support;
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context as TaskContext, Poll},
+    time::Duration,
+};
 
 use http::Request;
 use intercept_support::{
@@ -76,10 +81,19 @@ enum Failing {
     ErrsLater,
     PanicsAfterAwait,
     PanicsWhenDropped,
+    PanicsWhenDone,
     NeverReturns,
 }
 
 struct DropPanics;
+
+impl Future for DropPanics {
+    type Output = Judgement;
+
+    fn poll(self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<Judgement> {
+        Poll::Ready(Ok(Verdict::Continue))
+    }
+}
 
 impl Drop for DropPanics {
     fn drop(&mut self) {
@@ -111,18 +125,20 @@ impl Interceptor for Failing {
                 tokio::time::sleep(Duration::from_secs(3600)).await;
                 Ok(Verdict::Continue)
             })),
+            Self::PanicsWhenDone => Decision::Later(Box::pin(DropPanics)),
             Self::NeverReturns => Decision::Later(Box::pin(std::future::pending())),
         }
     }
 }
 
-const FAILING: [Failing; 7] = [
+const FAILING: [Failing; 8] = [
     Failing::Panics,
     Failing::Errs,
     Failing::PanicsLater,
     Failing::ErrsLater,
     Failing::PanicsAfterAwait,
     Failing::PanicsWhenDropped,
+    Failing::PanicsWhenDone,
     Failing::NeverReturns,
 ];
 
@@ -180,6 +196,13 @@ async fn ic_2_failing_interceptor_refuses_and_says_nothing_of_it() {
         let had = ask(&layer, &server, post(NOTE)).await;
         assert_eq!((had.status.as_u16(), &*had.body), (500, ""));
         assert_eq!(layer.handle().stats().failed_total, 2);
+        let had = ask(&layer, &server, post(&format!("[{CALL}]"))).await;
+        assert_eq!(had.status, 500);
+        assert!(
+            had.body.starts_with("[{") && had.body.contains("-32603"),
+            "{}",
+            had.body
+        );
     }
 }
 
@@ -257,6 +280,14 @@ async fn b52_request_that_can_be_read_in_two_ways_is_refused_if_somebody_is_inte
         assert_eq!(ask(&only_back, &server, unread(body)).await.status, 200);
         assert_eq!(server.one().1, body);
     }
+    // Also if they are interested in one of the two ways alone.
+    let twice = r#"{"jsonrpc":"2.0","id":7,"method":"tools/list","method":"tools/call"}"#;
+    let lists = InterceptLayer::new(intercept::sync_fn(
+        Interest::requests("tools/list"),
+        |_, _| Verdict::Continue,
+    ));
+    assert_eq!(ask(&lists, &server, post(twice)).await.status, 400);
+    assert!(!server.was_asked());
     // Whatever type it says it has: a server need not look.
     let mut request: Request<_> = unread(CALL);
     request.headers_mut().remove("content-type");

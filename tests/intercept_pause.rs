@@ -139,6 +139,7 @@ async fn no_more_are_held_than_may_be() {
     for call in &mut calls {
         assert_pending!(call.poll());
     }
+    let start = tokio::time::Instant::now();
     let Ok(refused) = layer.layer(server.clone()).oneshot(post(LIST)).await;
     let body = refused
         .into_body()
@@ -147,6 +148,7 @@ async fn no_more_are_held_than_may_be() {
         .expect("a body")
         .to_bytes();
     assert!(body.starts_with(br#"{"jsonrpc":"2.0","id":"a","error":{"code":-31403"#));
+    assert!(start.elapsed().is_zero(), "at once");
     let ids: Vec<_> = pauses.list().iter().map(HeldMessage::id).collect();
     assert!(ids.is_sorted(), "oldest first");
     // A held request ends with its client.

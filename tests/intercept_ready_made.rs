@@ -87,7 +87,7 @@ async fn icp_8_what_may_be_any_tool_is_none() {
     }
     assert!(!server.was_asked());
     let odd = list(&format!(
-        r#"{{"name":"echo","name":"drop_table"}},{{"name":7}},{{}},7,{READ}"#
+        r#"{{"name":"echo","name":"drop_table"}},{{"name":"drop_table","name":"echo"}},{{"name":7}},{{}},7,{READ}"#
     ));
     let had = ask(&layer, &Server::json(&odd), post(LIST)).await;
     assert_eq!(had.body, list(READ));

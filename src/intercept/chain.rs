@@ -1,6 +1,8 @@
 use std::{borrow::Cow, fmt, future::Future, pin::Pin};
 
-use super::{Context, Decision, Interceptor, Interest, Judgement, Links, Message, Options};
+use super::{
+    Context, Decision, Interceptor, Interest, Judgement, Links, Message, Options, links::sealed,
+};
 
 /// Interceptors whose types are not known before the program runs.
 ///
@@ -67,6 +69,8 @@ impl Chain {
         self.links.is_empty()
     }
 }
+
+impl sealed::Sealed for Chain {}
 
 impl Links for Chain {
     type Future = Boxed;

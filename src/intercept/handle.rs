@@ -108,7 +108,10 @@ impl PauseHandle {
     }
 
     fn decide(&self, id: PauseId, decided: Decided) -> Result<(), PauseError> {
+        let what = decided.name();
         if self.state.pauses.decide(id.0, decided) {
+            // Somebody has stepped in, and that should be told by more than what comes of it.
+            tracing::info!(%id, what, "a held message is decided about");
             Ok(())
         } else {
             Err(PauseError::NotHeld)

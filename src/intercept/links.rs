@@ -9,10 +9,15 @@ use pin_project_lite::pin_project;
 
 use super::{Context, Decision, Interceptor, Interest, Judgement, Message, Options};
 
+pub(super) mod sealed {
+    /// Not for others to implement.
+    pub trait Sealed {}
+}
+
 /// Interceptors in their order: one, a tuple of up to twelve, or a [`Chain`](super::Chain).
 ///
 /// Not for others to implement.
-pub trait Links: Send + Sync + 'static {
+pub trait Links: sealed::Sealed + Send + Sync + 'static {
     #[doc(hidden)]
     type Future: Future<Output = Judgement> + Send + 'static;
 
@@ -31,6 +36,8 @@ pub trait Links: Send + Sync + 'static {
     #[doc(hidden)]
     fn name(&self, at: usize) -> &str;
 }
+
+impl<I: Interceptor> sealed::Sealed for I {}
 
 impl<I: Interceptor> Links for I {
     type Future = I::Future;
@@ -58,6 +65,8 @@ impl<I: Interceptor> Links for I {
         I::name(self)
     }
 }
+
+impl sealed::Sealed for () {}
 
 /// None: everything passes.
 impl Links for () {
@@ -142,6 +151,8 @@ macro_rules! arms {
 
 macro_rules! tuple {
     ($($name:ident:$index:tt)+) => {
+        impl<$($name: Interceptor),+> sealed::Sealed for ($($name,)+) {}
+
         impl<$($name: Interceptor),+> Links for ($($name,)+) {
             type Future = one_of!($($name)+);
 

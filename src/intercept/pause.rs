@@ -48,6 +48,17 @@ pub(super) struct Ticket {
     number: u64,
 }
 
+impl Decided {
+    /// What it is called in logs.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Replace(_) => "replace",
+            Self::Refuse(_) => "refuse",
+        }
+    }
+}
+
 impl Pauses {
     /// Holds a message, unless there are `max` already.
     pub(super) fn hold(
