@@ -25,7 +25,7 @@ fn per_stream(layer: &InterceptLayer<impl Links>) -> usize {
     let inner = service_fn(|_: Request<Full<Bytes>>| {
         // Shared once, so that a part of it costs no allocation.
         let event = Bytes::from(events(&[LOG]).into_bytes());
-        let chunks = std::iter::repeat_n(event.clone(), EVENTS).collect();
+        let chunks = std::iter::repeat_n(event, EVENTS).collect();
         let response = Response::builder().header("content-type", "text/event-stream");
         ready(Ok::<_, Infallible>(
             response.body(Chunks(chunks)).expect("valid"),

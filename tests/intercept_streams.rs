@@ -97,7 +97,7 @@ async fn interceptors_see_each_message_and_what_it_answers() {
     assert_eq!(seen.take(), expected);
 }
 
-/// SE-2 of the peers: id, type, delay, comments and line ends survive an edit.
+/// ICP-6: the id, type, delay, comments and line ends of an event survive an edit.
 #[tokio::test]
 async fn only_the_named_field_of_an_event_changes() {
     let redacting = back(|_, message| {
@@ -214,7 +214,7 @@ async fn icp_7_long_lived_json_is_not_held_to_its_end() {
 
 /// Whoever waits is told, and nothing that is too long passes unseen.
 #[tokio::test]
-async fn s06_message_that_is_too_long_ends_the_response() {
+async fn message_that_is_too_long_ends_the_response() {
     let layer = InterceptLayer::new(identity()).with_max_message_bytes(200);
     let long = RESULT.replace("1.0", &format!("\"{}\"", "x".repeat(200)));
     let error = r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32603,"message":"a message of the response is too large to be inspected","data":{"source":"shadowcat"}}}"#;

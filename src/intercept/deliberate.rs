@@ -15,7 +15,7 @@ use super::{
     judge::Judge,
     layer::Shared,
     ruling::{Ruling, Settled},
-    work::Work,
+    work::{Progress, Work},
 };
 
 /// The ruling on a request that takes its time.
@@ -42,11 +42,11 @@ pin_project! {
 }
 
 /// Where a message of a request is about to go.
-pub(super) fn context(exchange: &Arc<Exchange>) -> Context {
+fn context(exchange: &Arc<Exchange>) -> Context {
     Context::of(Arc::clone(exchange), Direction::ToServer, None)
 }
 
-/// Rules on a request.
+/// A ruling, or when it will be there.
 pub(super) enum Ruled {
     Now(Ruling),
     Later(Deliberating),
@@ -66,13 +66,12 @@ pub(super) fn deliberate<L: Links>(
     {
         let mut work = Work::new(context(exchange), message.clone(), &*shared.links);
         let progress = shared.advance(&mut work);
-        match progress {
-            super::work::Progress::Done(outcome) => {
-                let settled = Settled::new(&work, outcome);
-                return Ruled::Now(Ruling::single(body, message, settled));
-            }
-            progress => judge = Some((work, progress)),
+        // Nearly always it is there at once, and needs no box.
+        if let Progress::Done(outcome) = progress {
+            let settled = Settled::new(&work, outcome);
+            return Ruled::Now(Ruling::single(body, message, settled));
         }
+        judge = Some((work, progress));
     }
     let mut left = all.clone().into_iter();
     if judge.is_some() {
@@ -101,25 +100,24 @@ impl<L: Links> Future for Deliberation<L> {
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Ruling> {
         let mut this = self.project();
         loop {
-            if this.judge.is_waiting() {
-                let (work, outcome) = ready!(this.judge.as_mut().poll(this.shared, cx));
-                let settled = Settled::new(&work, outcome);
-                *this.len += settled.len();
-                this.settled.push(settled);
-            }
+            let (work, outcome) = if this.judge.is_waiting() {
+                ready!(this.judge.as_mut().poll(this.shared, cx))
+            } else if let Some(message) = this.left.next() {
+                let mut work = Work::new(context(this.exchange), message, &*this.shared.links);
+                let progress = this.shared.advance(&mut work);
+                match this.judge.as_mut().start(work, progress) {
+                    Some(done) => done,
+                    None => continue,
+                }
+            } else {
+                break;
+            };
+            let settled = Settled::new(&work, outcome);
+            *this.len += settled.len();
+            this.settled.push(settled);
             // Each was judged when it was replaced.
             if this.settled.len() > 1 && *this.len > this.shared.config.max_message_bytes {
                 return Poll::Ready(Ruling::too_long(this.body));
-            }
-            let Some(message) = this.left.next() else {
-                break;
-            };
-            let mut work = Work::new(context(this.exchange), message, &*this.shared.links);
-            let progress = this.shared.advance(&mut work);
-            if let Some((work, outcome)) = this.judge.as_mut().start(work, progress) {
-                let settled = Settled::new(&work, outcome);
-                *this.len += settled.len();
-                this.settled.push(settled);
             }
         }
         let mut settled = std::mem::take(this.settled);
