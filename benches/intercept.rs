@@ -83,7 +83,7 @@ fn to_client() -> Interest {
 }
 
 fn requests() {
-    let other = || identity(Interest::exchanges("resources/*"));
+    let other = || identity(Interest::requests("resources/*"));
     // First, so that what is judged does not find the machine asleep.
     let nobody = compare(&InterceptLayer::new(()), Some(0));
     report::info("intercept/request/nobody_ns", nobody);
@@ -103,6 +103,12 @@ fn requests() {
     report::info("intercept/request/identity_ns", compare(&layer, None));
     let layer = InterceptLayer::new(identity(Interest::responses("tools/*")));
     report::info("intercept/request/watched_ns", compare(&layer, None));
+    // Those of another method, one of which may be in the stream of this one.
+    let layer = InterceptLayer::new(identity(Interest::responses("resources/*")));
+    report::info(
+        "intercept/request/watched_for_others_ns",
+        compare(&layer, None),
+    );
     let late = async_fn(Interest::requests("tools/*"), |_, _| async {
         Ok(Verdict::Continue)
     });
@@ -121,7 +127,7 @@ fn events() {
         free.allocations,
         0.0,
     );
-    // Only the response matters, and notifications are told from it by how they begin.
+    // Only the response matters, and of notifications only the keys are read.
     let responses = per_event(&InterceptLayer::new(identity(Interest::responses("*"))));
     report::info("intercept/event/only_responses_ns", responses.ns);
     let one = per_event(&InterceptLayer::new(identity(to_client())));

@@ -111,7 +111,7 @@ pub mod rate_limit;
 pub mod refusal;
 #[cfg(feature = "replay")]
 pub mod replay;
-#[cfg(any(feature = "rate-limit", feature = "session"))]
+#[cfg(any(feature = "intercept", feature = "rate-limit", feature = "session"))]
 mod seldom;
 #[cfg(feature = "session")]
 pub mod session;

@@ -49,7 +49,7 @@ fn verdicts_that_are_there_at_once_allocate_nothing() {
     let inner = service_fn(|_: Request<Full<Bytes>>| {
         ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())))
     });
-    let other = sync_fn(Interest::exchanges("tools/list"), |_, _| Verdict::Continue);
+    let other = sync_fn(Interest::requests("tools/list"), |_, _| Verdict::Continue);
     let mut service = InterceptLayer::new(other).layer(inner);
     let mut asked = Vec::from([post(CALL)]);
     let mut calls = Vec::with_capacity(1);

@@ -27,15 +27,23 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wants {
     pub(super) to_server: bool,
-    /// What of what comes back.
-    pub(super) to_client: Sorts,
+    pub(super) to_client: WantsBack,
+}
+
+/// What somebody is interested in of what comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WantsBack {
+    pub(super) in_replies: Sorts,
+    /// The same, and all responses if anybody is interested in any: in a stream there may be one to another
+    /// request.
+    pub(super) in_events: Sorts,
 }
 
 /// What is needed to inspect a response.
 pub(super) struct Watch<L> {
     pub(super) shared: Arc<Shared<L>>,
     pub(super) exchange: Arc<Exchange>,
-    pub(super) wants: Sorts,
+    pub(super) wants: WantsBack,
 }
 
 /// What becomes of a request that somebody is interested in.
@@ -48,7 +56,10 @@ pub(super) struct Begun<L> {
 impl Wants {
     const NOTHING: Self = Self {
         to_server: false,
-        to_client: Sorts::NONE,
+        to_client: WantsBack {
+            in_replies: Sorts::NONE,
+            in_events: Sorts::NONE,
+        },
     };
 
     #[inline]
@@ -97,7 +108,12 @@ impl<L: Links> Shared<L> {
             let answers = if is_request { sorts } else { interest.sorts() };
             let answers = answers.and(Sorts::RESPONSES);
             let calls = interest.sorts().and(Sorts::CALLS);
-            wants.to_client = wants.to_client.or(answers).or(calls);
+            let back = &mut wants.to_client;
+            back.in_replies = back.in_replies.or(answers).or(calls);
+            back.in_events = back
+                .in_events
+                .or(interest.sorts().and(Sorts::RESPONSES))
+                .or(calls);
         }
         wants
     }
@@ -136,12 +152,11 @@ impl<L: Links> Shared<L> {
         };
         let requests = all.iter().filter(|one| one.kind() == Kind::Request);
         let exchange = Exchange::new(parts.extensions.clone(), requests.cloned().collect());
-        let watch = (wants.to_client != Sorts::NONE).then(|| {
-            // What is compressed cannot be inspected.
-            if parts.headers.contains_key(ACCEPT_ENCODING) {
-                let identity = HeaderValue::from_static("identity");
-                parts.headers.insert(ACCEPT_ENCODING, identity);
-            }
+        let watch = (wants.to_client != Wants::NOTHING.to_client).then(|| {
+            // What is compressed cannot be inspected, and who does not say so takes anything (RFC 9110
+            // §12.5.3).
+            let identity = HeaderValue::from_static("identity");
+            parts.headers.insert(ACCEPT_ENCODING, identity);
             Box::new(Watch {
                 shared: Arc::clone(self),
                 exchange: Arc::clone(&exchange),

@@ -12,6 +12,7 @@ use pin_project_lite::pin_project;
 
 use super::{
     BodyError,
+    answer::forget_validators,
     inspect::{Inspect, Turn},
 };
 use crate::{BoxError, body};
@@ -150,7 +151,8 @@ where
                             continue;
                         }
                         Some(Ok(Err(frame))) => match frame.into_trailers() {
-                            Ok(trailers) => {
+                            Ok(mut trailers) => {
+                                forget_validators(&mut trailers);
                                 inspected.trailers = Some(trailers);
                                 inspect.as_mut().end();
                                 continue;

@@ -1,5 +1,6 @@
 use std::{
     borrow::Cow,
+    collections::HashMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -11,7 +12,11 @@ use super::Message;
 use crate::auth::Principal;
 #[cfg(feature = "session")]
 use crate::session::Session;
-use crate::{jsonrpc::Kind, message, protocol::Era};
+use crate::{
+    jsonrpc::{Kind, RequestId},
+    message,
+    protocol::Era,
+};
 
 /// Where a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,20 +38,33 @@ pub struct Context {
     request: Option<u32>,
 }
 
-/// A request, and all that comes of it.
+/// A request, and all that comes of it. A response that is inspected keeps it until its body is over: the
+/// body of the request, and a clone of its extensions.
 pub(super) struct Exchange {
     /// Those of the request, as it got here.
     extensions: Extensions,
     /// The requests in its body.
     requests: Box<[Message]>,
+    /// Of many, each by its id.
+    index: Option<HashMap<RequestId, usize>>,
     data: Mutex<Extensions>,
 }
 
 impl Exchange {
+    /// As many are looked through as soon as looked up.
+    const FEW: usize = 8;
+
     pub(super) fn new(extensions: Extensions, requests: Box<[Message]>) -> Arc<Self> {
+        let index = (requests.len() > Self::FEW).then(|| {
+            let ids = requests.iter().map(|one| one.envelope().id());
+            // Of two with one id, the first.
+            let all = ids.enumerate().rev();
+            all.filter_map(|(nth, id)| Some((id?, nth))).collect()
+        });
         Arc::new(Self {
             extensions,
             requests,
+            index,
             data: Mutex::default(),
         })
     }
@@ -67,6 +85,9 @@ impl Exchange {
     /// Which of the requests that response answers.
     pub(super) fn request_of(&self, response: &Message) -> Option<usize> {
         let response = response.envelope();
+        if let Some(index) = &self.index {
+            return index.get(&response.id()?).copied();
+        }
         let mut requests = self.requests.iter();
         requests.position(|request| request.envelope().has_id_of(&response))
     }

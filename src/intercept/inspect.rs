@@ -10,19 +10,20 @@ use pin_project_lite::pin_project;
 use super::{
     BodyError, BodyErrorKind, Context, Direction, Links,
     context::Exchange,
+    framing::{Framing, Piece},
     interest::Sorts,
     judge::Judge,
     layer::Shared,
     output::Output,
+    reading::Reading,
     synthetic,
     unit::{Origin, Unit},
-    values::{Part, Values},
     work::Work,
 };
 use crate::{
     deadline::Deadline,
-    jsonrpc::{Kind, Shape, may_be_response},
-    sse::{Decoder, Frame, RawEvent},
+    jsonrpc::{ErrorObject, Kind, Members, Shape, code, may_answer},
+    protocol::Era,
 };
 
 /// Looks at one response body on its way, whoever its interceptors are.
@@ -48,22 +49,6 @@ pub(super) enum Turn {
     Failed(BodyError),
 }
 
-/// How a body is cut into what may hold messages.
-#[derive(Debug)]
-pub(super) enum Framing {
-    Events(Decoder),
-    Values(Values),
-}
-
-#[derive(Debug)]
-enum Piece {
-    Pass(Bytes),
-    Event(RawEvent),
-    Value(Bytes),
-    /// Nothing that comes can be read.
-    Lost(Bytes),
-}
-
 pin_project! {
     /// Has one message after another judged, and lets what is between them pass. While one is judged,
     /// nothing more is read.
@@ -75,6 +60,8 @@ pin_project! {
         exchange: Arc<Exchange>,
         // The sorts that somebody is interested in.
         wants: Sorts,
+        // A server must not ask anything in a response of that era (S25).
+        drops_requests: bool,
         framing: Framing,
         chunk: Bytes,
         output: Output,
@@ -86,8 +73,20 @@ pin_project! {
         keep_alive: Deadline,
         // Which requests have their response.
         answered: Vec<bool>,
+        // What has become of the values of a JSON body.
+        remains: Remains,
         phase: Phase,
     }
+}
+
+/// What is left of a JSON body.
+#[derive(Debug)]
+enum Remains {
+    /// As much as came.
+    All,
+    /// Nothing, where there was something.
+    Nothing,
+    Something,
 }
 
 #[derive(Debug)]
@@ -99,33 +98,6 @@ enum Phase {
     Failing(BodyErrorKind),
 }
 
-impl Framing {
-    fn is_clean(&self) -> bool {
-        match self {
-            Self::Events(decoder) => decoder.is_clean(),
-            Self::Values(values) => values.is_clean(),
-        }
-    }
-
-    #[inline]
-    fn next(&mut self, chunk: &mut Bytes) -> Result<Option<Piece>, BodyErrorKind> {
-        let too_large = BodyErrorKind::MessageTooLarge;
-        Ok(match self {
-            Self::Events(decoder) => match decoder.decode(chunk).map_err(|_| too_large)? {
-                Some(Frame::Event(event)) => Some(Piece::Event(event)),
-                Some(Frame::Comment(raw)) => Some(Piece::Pass(raw)),
-                None => None,
-            },
-            Self::Values(values) => match values.next(chunk).map_err(|_| too_large)? {
-                Some(Part::Value(value)) => Some(Piece::Value(value)),
-                Some(Part::Between(raw)) => Some(Piece::Pass(raw)),
-                Some(Part::Lost(raw)) => Some(Piece::Lost(raw)),
-                None => None,
-            },
-        })
-    }
-}
-
 impl<L: Links> Inspector<L> {
     pub(super) fn new(
         shared: Arc<Shared<L>>,
@@ -135,6 +107,7 @@ impl<L: Links> Inspector<L> {
     ) -> Self {
         Self {
             answered: vec![false; exchange.requests().len()],
+            drops_requests: exchange.era() == Some(Era::Stateless),
             shared,
             exchange,
             wants,
@@ -144,6 +117,7 @@ impl<L: Links> Inspector<L> {
             unit: None,
             judge: Judge::new(),
             keep_alive: Deadline::new(),
+            remains: Remains::All,
             phase: Phase::Open,
         }
     }
@@ -164,15 +138,16 @@ impl<L: Links> Inspector<L> {
             }
         };
         let left = this.chunk.len();
-        let wants_calls = this.wants.has_any_of(Sorts::CALLS);
+        let reads_all = this.wants.has_any_of(Sorts::CALLS)
+            || *this.drops_requests
+            || this.shared.config.refuses_unreadable;
         let (origin, data) = match piece {
             Piece::Event(event) => {
                 // Those of other types are no messages (S12), nor is an event without data (S11, ICP-2).
                 let data = event.is_message().then(|| event.shared_data()).flatten();
-                let data =
-                    data.filter(|data| !data.is_empty() && (wants_calls || may_be_response(data)));
+                let data = data.filter(|data| !data.is_empty() && (reads_all || may_answer(data)));
                 match data {
-                    Some(data) => (Origin::Event(event), data),
+                    Some(data) => (Origin::Event(event), without_bom(data)),
                     None => {
                         this.output.pass_or_put(event.raw(), left, was_begun);
                         return true;
@@ -180,9 +155,11 @@ impl<L: Links> Inspector<L> {
                 }
             }
             Piece::Value(value) => (Origin::Value, value),
-            Piece::Lost(raw) => {
-                if self.as_mut().note_unreadable() {
-                    self.project().output.pass_or_put(&raw, left, was_begun);
+            Piece::Junk(raw) => {
+                if self.as_mut().note_unreadable(true) {
+                    let this = self.project();
+                    *this.remains = Remains::Something;
+                    this.output.pass_or_put(&raw, left, was_begun);
                 }
                 return true;
             }
@@ -197,8 +174,9 @@ impl<L: Links> Inspector<L> {
                 self.go_on();
             }
             Err(_) => {
+                let may_pass = self.may_pass(&data);
                 let unit = Unit::new(origin, data, Shape::new(), left, was_begun);
-                if self.as_mut().note_unreadable() {
+                if self.as_mut().note_unreadable(may_pass) {
                     self.pass(&unit);
                 }
             }
@@ -215,22 +193,33 @@ impl<L: Links> Inspector<L> {
             let Some(message) = unit.message() else {
                 break;
             };
-            if message.kind() == Kind::Invalid {
-                unit.skip();
-                if self.as_mut().note_unreadable() {
-                    continue;
+            let refuses_ambiguous = this.shared.config.refuses_unreadable && message.is_ambiguous();
+            let message = match Reading::of(message, *this.wants) {
+                Reading::As(message) if !refuses_ambiguous => message,
+                Reading::NoMessage => {
+                    unit.skip();
+                    if self.as_mut().note_unreadable(true) {
+                        continue;
+                    }
+                    return;
                 }
-                return;
-            }
-            let request = if message.kind() == Kind::Response {
-                let request = this.exchange.request_of(&message);
-                if let Some(answered) = request.and_then(|nth| this.answered.get_mut(nth)) {
-                    *answered = true;
+                Reading::As(_) | Reading::Unclear => {
+                    self.as_mut().note_unreadable(false);
+                    return;
                 }
-                request
-            } else {
-                None
             };
+            if message.kind() == Kind::Request && *this.drops_requests {
+                this.shared.state.note_dropped();
+                unit.remove();
+                continue;
+            }
+            let request = match message.kind() {
+                Kind::Response => this.exchange.request_of(&message),
+                _ => None,
+            };
+            if let Some(nth) = request {
+                unit.note_answer(nth);
+            }
             let cx = Context::of(Arc::clone(this.exchange), Direction::ToClient, request);
             let mut work = Work::new(cx, message, &*this.shared.links);
             let progress = this.shared.advance(&mut work);
@@ -252,57 +241,108 @@ impl<L: Links> Inspector<L> {
     #[inline]
     fn pass(self: Pin<&mut Self>, unit: &Unit) {
         let this = self.project();
-        if unit.is_changed() {
-            unit.write(this.output.skip(unit.left));
-        } else {
+        for &nth in unit.answers() {
+            if let Some(answered) = this.answered.get_mut(nth) {
+                *answered = true;
+            }
+        }
+        if !unit.is_changed() {
+            *this.remains = Remains::Something;
             this.output.pass_or_put(unit.raw(), unit.left, unit.is_own);
+            return;
+        }
+        let out = this.output.skip(unit.left);
+        let before = out.len();
+        unit.write(out);
+        if out.len() > before {
+            *this.remains = Remains::Something;
+        } else if let Remains::All = this.remains {
+            *this.remains = Remains::Nothing;
         }
     }
 
-    /// Whether what cannot be read may pass. If not, that is the end.
+    /// Whether that, which is no JSON or too much of it, may get to a client that reads it all the same.
     #[cold]
-    fn note_unreadable(self: Pin<&mut Self>) -> bool {
+    fn may_pass(&self, data: &[u8]) -> bool {
+        !self.wants.has_any_of(Sorts::RESPONSES) || !Members::of(data).may_answer()
+    }
+
+    /// Counts what cannot be read, and whether it passes. If it does not, that is the end.
+    #[cold]
+    fn note_unreadable(self: Pin<&mut Self>, may_pass: bool) -> bool {
         self.shared.state.tally.unreadable.add();
-        if self.shared.config.refuses_unreadable {
+        let passes = may_pass && !self.shared.config.refuses_unreadable;
+        if !passes {
             self.fail(BodyErrorKind::Unreadable);
-            return false;
         }
-        true
+        passes
     }
 
     /// Ends the response, and tells whoever waits for an answer (S22).
     #[cold]
-    fn fail(self: Pin<&mut Self>, kind: BodyErrorKind) {
-        let this = self.project();
+    fn fail(mut self: Pin<&mut Self>, kind: BodyErrorKind) {
+        let this = self.as_mut().project();
         *this.chunk = Bytes::new();
         *this.unit = None;
+        *this.phase = Phase::Over;
+        let error = ErrorObject::new(code::INTERNAL_ERROR, kind.as_str());
+        if !self.as_mut().tell(&error) {
+            *self.project().phase = Phase::Failing(kind);
+        }
+    }
+
+    /// Tells whoever waits for an answer that there is none. False if nobody does, or could read it.
+    #[cold]
+    fn tell(self: Pin<&mut Self>, error: &ErrorObject) -> bool {
+        let this = self.project();
         let requests = this.exchange.requests().iter().zip(&*this.answered);
         let waiting: Vec<_> = requests
             .filter(|(_, answered)| !**answered)
-            .map(|(request, _)| synthetic::unreadable(request, kind.as_str()))
+            .map(|(request, _)| synthetic::failed(request, error))
             .collect();
         if waiting.is_empty() {
-            *this.phase = Phase::Failing(kind);
-            return;
+            return false;
         }
-        *this.phase = Phase::Over;
-        let out = this.output.skip(0);
         match this.framing {
             Framing::Events(_) => {
+                let out = this.output.skip(0);
                 for error in waiting {
                     out.put_slice(b"event: message\ndata: ");
                     out.put_slice(&error);
                     out.put_slice(b"\n\n");
                 }
             }
-            Framing::Values(_) => match &waiting[..] {
-                [error] => out.put_slice(error),
-                errors => {
+            Framing::Values(_) => match (&waiting[..], this.output.skip(0)) {
+                ([error], out) => out.put_slice(error),
+                (errors, out) => {
                     out.put_u8(b'[');
                     out.put_slice(&errors.join(&b','));
                     out.put_u8(b']');
                 }
             },
+            Framing::Nothing => return false,
+        }
+        true
+    }
+
+    /// The body is over, and so is what was held of it.
+    #[cold]
+    fn finish(mut self: Pin<&mut Self>) {
+        let this = self.as_mut().project();
+        // An event that is not finished never was (SWF-9). A JSON text that is not is one that cannot be
+        // read.
+        let Framing::Values(values) = this.framing else {
+            return;
+        };
+        if !values.is_clean() {
+            let rest = values.take_held();
+            let may_pass = self.may_pass(&rest);
+            if self.as_mut().note_unreadable(may_pass) {
+                self.project().output.put(rest, 0);
+            }
+        } else if let Remains::Nothing = this.remains {
+            let error = ErrorObject::new(code::FORBIDDEN, "the reply was refused");
+            self.tell(&error);
         }
     }
 
@@ -334,6 +374,7 @@ impl<L: Links> Inspector<L> {
                     && this.keep_alive.as_mut().poll(every, cx).is_ready()
                 {
                     this.keep_alive.clear();
+                    this.output.interject();
                     return Poll::Ready(Some(Bytes::from_static(b":\n\n")));
                 }
                 Poll::Pending
@@ -382,18 +423,19 @@ impl<L: Links> Inspect for Inspector<L> {
                 }
                 Phase::Ending => {
                     *this.phase = Phase::Over;
-                    // An event that is not finished never was (SWF-9). A JSON text that is not is one that
-                    // cannot be read.
-                    if let Framing::Values(values) = this.framing
-                        && !values.is_clean()
-                    {
-                        let rest = values.take_held();
-                        if self.as_mut().note_unreadable() {
-                            self.as_mut().project().output.put(rest, 0);
-                        }
-                    }
+                    self.as_mut().finish();
                 }
             }
         }
     }
+}
+
+/// What a client may read of data that begin with a byte order mark.
+#[inline]
+fn without_bom(data: Bytes) -> Bytes {
+    const BOM: &[u8] = b"\xEF\xBB\xBF";
+    if data.starts_with(BOM) {
+        return data.slice(BOM.len()..);
+    }
+    data
 }

@@ -3,7 +3,7 @@ use std::{borrow::Cow, fmt, ops::Range};
 use bytes::Bytes;
 
 use super::Edit;
-use crate::jsonrpc::{Envelope, Kind, Pointer, Shape, Spans};
+use crate::jsonrpc::{Envelope, Guise, Kind, Pointer, Shape, Spans};
 
 /// One JSON-RPC message, as it is handed to interceptors.
 ///
@@ -27,9 +27,45 @@ impl Message {
         }
     }
 
+    /// Reads what is to take the place of `old`: a message, or no worse a one than that is.
+    pub(super) fn read_in_place_of(old: &Self, text: Bytes) -> Option<Self> {
+        let Ok(Shape::Single(spans)) = Shape::read(&text) else {
+            return None;
+        };
+        let kind = match spans.kind() {
+            Kind::Invalid if !old.spans.is_in_guise() => return None,
+            Kind::Invalid if spans.guise(&text) != old.guise() => return None,
+            Kind::Invalid => old.kind(),
+            kind => kind,
+        };
+        Some(Self::new(text, spans.with_kind(kind)))
+    }
+
     #[inline]
     pub(super) const fn new(body: Bytes, spans: Spans) -> Self {
         Self { body, spans }
+    }
+
+    /// Whether a client may take it for something else than it is.
+    #[inline]
+    pub(super) const fn may_be_in_guise(&self) -> bool {
+        self.spans.may_be_in_guise()
+    }
+
+    /// What clients may take it for.
+    pub(super) fn guise(&self) -> Guise {
+        self.spans.guise(&self.body)
+    }
+
+    /// The same as a message of that kind.
+    pub(super) fn with_kind(self, kind: Kind) -> Self {
+        let Self { body, spans } = self;
+        Self::new(body, spans.with_kind(kind))
+    }
+
+    /// Whether it can be read in two ways (JRP-10).
+    pub(super) const fn is_ambiguous(&self) -> bool {
+        self.spans.is_ambiguous()
     }
 
     /// What kind of message it is; never [`Kind::Invalid`].

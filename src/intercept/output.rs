@@ -13,7 +13,11 @@ pub(super) struct Output {
     /// What has passed unchanged of the chunk, and is not in `ready` yet.
     clean: Range<usize>,
     ready: Ready,
+    /// Whether it is not the first chunk.
+    has_begun: bool,
 }
+
+const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 #[derive(Debug, Default)]
 enum Ready {
@@ -27,6 +31,7 @@ impl Output {
     /// Begins with the next chunk. The last one is used up.
     pub(super) fn start(&mut self, chunk: &Bytes) {
         self.flush();
+        self.has_begun |= !self.chunk.is_empty();
         self.chunk = chunk.clone();
         self.clean = 0..0;
     }
@@ -57,6 +62,14 @@ impl Output {
         let at = self.chunk.len() - left;
         self.clean = at..at;
         self.ready.push(bytes);
+    }
+
+    /// Makes room for bytes that are put in front of what is left of the chunk. A byte order mark behind
+    /// them would be none.
+    pub(super) fn interject(&mut self) {
+        if !self.has_begun && self.clean.end == 0 && self.chunk.starts_with(BOM) {
+            self.clean = BOM.len()..BOM.len();
+        }
     }
 
     /// Whether it is so much that it has to leave before more is put to it.

@@ -56,11 +56,10 @@ pub(super) fn not_forwarded(request: &Message) -> Bytes {
         code::FORBIDDEN,
         "the batch was not forwarded, because of another message in it",
     );
-    error.to_response(request.envelope().id().as_ref())
+    failed(request, &error)
 }
 
-/// What a request gets whose response cannot be inspected.
-pub(super) fn unreadable(request: &Message, why: &'static str) -> Bytes {
-    let error = ErrorObject::new(code::INTERNAL_ERROR, why);
+/// What a request gets whose response does not come.
+pub(super) fn failed(request: &Message, error: &ErrorObject) -> Bytes {
     error.to_response(request.envelope().id().as_ref())
 }

@@ -22,6 +22,8 @@ pub(super) struct Unit {
     changes: Vec<Change>,
     /// The length of all texts in `changes`.
     changed: usize,
+    /// Which requests it answers.
+    answers: Vec<usize>,
     /// How much of the chunk is left behind it.
     pub(super) left: usize,
     /// It began in an earlier chunk, and is in memory of its own.
@@ -57,6 +59,7 @@ impl Unit {
             at: 0,
             changes: Vec::new(),
             changed: 0,
+            answers: Vec::new(),
             left,
             is_own,
         }
@@ -80,6 +83,23 @@ impl Unit {
     #[inline]
     pub(super) fn skip(&mut self) {
         self.at += 1;
+    }
+
+    /// Leaves the message out, and goes on to the next one.
+    pub(super) fn remove(&mut self) {
+        let (at, text) = (self.at, None);
+        self.changes.push(Change { at, text });
+        self.at += 1;
+    }
+
+    /// Takes note that it answers the nth request, once it has left.
+    pub(super) fn note_answer(&mut self, nth: usize) {
+        self.answers.push(nth);
+    }
+
+    /// Which requests it answers.
+    pub(super) fn answers(&self) -> &[usize] {
+        &self.answers
     }
 
     /// Takes note of what became of the message, and goes on to the next one. False if the new messages of

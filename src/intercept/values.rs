@@ -4,7 +4,8 @@ use memchr::memchr2;
 /// Cuts a body into JSON texts as its bytes arrive: nearly always one, but some servers send one after
 /// another, for as long as a stream would last (ICP-7).
 ///
-/// What it cuts out need not be JSON: only brackets and strings are looked at.
+/// What it cuts out need not be JSON: only brackets and strings are looked at. Nor need all be one: what is
+/// between two of them may be anything, and hides nothing that comes after it.
 #[derive(Debug)]
 pub(super) struct Values {
     /// An unfinished value, in memory of its own.
@@ -15,8 +16,8 @@ pub(super) struct Values {
     is_escaped: bool,
     /// How much of a leading byte order mark was seen; `None` after it. It is no JSON, but clients skip it.
     bom: Option<u8>,
-    /// Something came that is neither an object nor an array: nothing after it can be found.
-    is_lost: bool,
+    /// Something came that is neither an object nor an array, and none of these has come since.
+    in_junk: bool,
 }
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
@@ -24,11 +25,11 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 /// A part of a body.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// White space, or what comes after [`Lost`](Self::Lost).
+    /// White space, or the rest of [`Junk`](Self::Junk).
     Between(Bytes),
     Value(Bytes),
-    /// From here on nothing is JSON.
-    Lost(Bytes),
+    /// The start of what is neither an object nor an array, up to the next of these.
+    Junk(Bytes),
 }
 
 /// A value is longer than it may be.
@@ -44,7 +45,7 @@ impl Values {
             in_string: false,
             is_escaped: false,
             bom: Some(0),
-            is_lost: false,
+            in_junk: false,
         }
     }
 
@@ -57,9 +58,6 @@ impl Values {
         let Some(first) = chunk.first() else {
             return Ok(None);
         };
-        if self.is_lost {
-            return Ok(Some(Part::Between(std::mem::take(chunk))));
-        }
         if self.depth == 0 {
             let blanks = chunk
                 .iter()
@@ -69,9 +67,16 @@ impl Values {
                 return Ok(Some(Part::Between(chunk.split_to(blanks))));
             }
             if !matches!(first, b'{' | b'[') {
-                self.is_lost = true;
-                return Ok(Some(Part::Lost(std::mem::take(chunk))));
+                let len = memchr2(b'{', b'[', chunk).unwrap_or(chunk.len());
+                let junk = chunk.split_to(len);
+                let is_more = std::mem::replace(&mut self.in_junk, true);
+                return Ok(Some(if is_more {
+                    Part::Between(junk)
+                } else {
+                    Part::Junk(junk)
+                }));
             }
+            self.in_junk = false;
         }
         let end = self.find_end(chunk);
         let len = end.unwrap_or(chunk.len());
@@ -155,7 +160,7 @@ mod tests {
                     Part::Value(value) => {
                         found.push(String::from_utf8_lossy(&value).into_owned());
                     }
-                    Part::Lost(_) => found.push("lost".to_owned()),
+                    Part::Junk(_) => found.push("junk".to_owned()),
                 }
             }
         }
@@ -174,12 +179,13 @@ mod tests {
             (" {\"a\":[{}]} \n[1] ", &["{\"a\":[{}]}", "[1]"]),
             (r#"{"a":"}\"]\\"}{}"#, &[r#"{"a":"}\"]\\"}"#, "{}"]),
             (r#"{"a":"\\\""#, &["held 10"]),
-            ("{}x{}", &["{}", "lost"]),
+            ("{}x{}", &["{}", "junk", "{}"]),
             ("\u{feff}{}", &["{}"]),
-            ("{}\u{feff}{}", &["{}", "lost"]),
-            ("\u{fe00}{}", &["lost"]),
-            ("7 {}", &["lost"]),
-            ("{]}", &["{]", "lost"]),
+            ("\u{feff} {}", &["{}"]),
+            ("{}\u{feff}{}", &["{}", "junk", "{}"]),
+            ("\u{fe00}{}", &["junk", "{}"]),
+            ("7 8\n9 {} x", &["junk", "{}", "junk"]),
+            ("{]}[1]", &["{]", "junk", "[1]"]),
         ] {
             for chunk in 1..=body.len().max(1) {
                 let found = values(body, chunk, 100).expect("short");

@@ -216,7 +216,8 @@ impl<L: Links> Shared<L> {
         if text.len() > self.config.max_message_bytes {
             return self.failed(work, at, &Failure::TooLarge);
         }
-        let new = Message::read(text).filter(|new| work.message.may_become(new));
+        let new = Message::read_in_place_of(&work.message, text);
+        let new = new.filter(|new| work.message.may_become(new));
         let Some(new) = new else {
             return self.failed(work, at, &Failure::OtherMessage);
         };
@@ -300,7 +301,7 @@ impl<L: Links> Shared<L> {
     }
 
     fn paused(&self, work: &mut Work, at: usize, pause: Pause) -> Next {
-        let State { pauses, tally } = &*self.state;
+        let State { pauses, tally, .. } = &*self.state;
         match pauses.hold(&work.cx, &work.message, pause, self.config.max_held) {
             Some(ticket) => {
                 tally.paused.add();

@@ -44,11 +44,15 @@ mod candidate;
 mod envelope;
 mod error;
 mod field;
+#[cfg(feature = "intercept")]
+mod guise;
 #[cfg(feature = "session")]
 mod handshake;
 mod id;
 mod keys;
 mod lexer;
+#[cfg(feature = "intercept")]
+mod members;
 mod peek;
 mod peek_error;
 #[cfg(feature = "intercept")]
@@ -61,17 +65,22 @@ mod text;
 
 pub mod code;
 
-#[cfg(any(feature = "intercept", feature = "replay"))]
+#[cfg(feature = "replay")]
 pub(crate) use self::candidate::may_be_response;
 #[cfg(feature = "session")]
 pub(crate) use self::handshake::Handshake;
-#[cfg(feature = "intercept")]
-pub(crate) use self::pointer::{Pointer, cut_members, splice};
 #[cfg(feature = "replay")]
 pub(crate) use self::response::response_ids;
 pub(crate) use self::shape::Shape;
 #[cfg(feature = "intercept")]
 pub(crate) use self::shape::Spans;
+#[cfg(feature = "intercept")]
+pub(crate) use self::{
+    candidate::may_answer,
+    guise::Guise,
+    members::Members,
+    pointer::{Pointer, cut_members, splice},
+};
 pub use self::{
     envelope::{Claim, Envelope, Kind},
     error::ErrorObject,

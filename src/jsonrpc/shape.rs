@@ -311,6 +311,38 @@ impl Spans {
         self.kind
     }
 
+    /// The same as a message of that kind, for who knows what it is taken for.
+    #[cfg(feature = "intercept")]
+    pub(crate) const fn with_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Whether its kind is [another](Self::with_kind) than it has by the letter.
+    #[cfg(feature = "intercept")]
+    #[inline]
+    pub(crate) const fn is_in_guise(&self) -> bool {
+        let (result, error) = (self.has(Field::Result), self.has(Field::Error));
+        match self.kind {
+            Kind::Request => result || error,
+            Kind::Notification => result || error || self.has(Field::Id),
+            // Only an error may be without an id.
+            Kind::Response => {
+                self.has(Field::Method)
+                    || result == error
+                    || result && self.fields[Field::Id as usize].is_empty()
+            }
+            Kind::Invalid => false,
+        }
+    }
+
+    /// Whether a key is there twice, or one that is like one that is read.
+    #[cfg(feature = "intercept")]
+    #[inline]
+    pub(crate) const fn is_ambiguous(&self) -> bool {
+        self.duplicate.is_some() || self.alike.is_some()
+    }
+
     /// What the method says.
     #[cfg(feature = "intercept")]
     #[inline]

@@ -5,7 +5,6 @@ use crate::header::is_of_type;
 /// Whether the body that comes with these is a stream of server-sent events (SWF-1).
 #[cfg(any(
     feature = "auth",
-    feature = "intercept",
     feature = "proxy",
     feature = "replay",
     feature = "session"

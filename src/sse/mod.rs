@@ -81,7 +81,6 @@ mod frame;
 mod line;
 #[cfg(any(
     feature = "auth",
-    feature = "intercept",
     feature = "proxy",
     feature = "rate-limit",
     feature = "replay",
@@ -98,7 +97,6 @@ mod rewrite;
 pub(crate) use self::media::accepts_event_stream;
 #[cfg(any(
     feature = "auth",
-    feature = "intercept",
     feature = "proxy",
     feature = "replay",
     feature = "session"

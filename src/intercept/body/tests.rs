@@ -7,7 +7,8 @@ use super::{
     super::{
         Interest, Links, Verdict,
         context::Exchange,
-        inspect::{Framing, Inspector},
+        framing::Framing,
+        inspect::Inspector,
         interest::Sorts,
         layer::{Config, Shared},
         sync_fn,
