@@ -19,7 +19,9 @@ pub enum BodyErrorKind {
     Inner,
     /// A message was larger than the limit, and nobody waited for an answer who could have been told.
     MessageTooLarge,
-    /// Something could not be read, and [may not pass](super::InterceptLayer::with_unreadable_refused).
+    /// Something could not be read, and may not pass: clients may take it for
+    /// [a response](super#what-counts-as-a-response), or [nothing may](super::InterceptLayer::with_unreadable_refused).
+    /// Nobody waited for an answer who could have been told.
     Unreadable,
 }
 

@@ -8,8 +8,8 @@ use crate::{jsonrpc::Kind, pattern::Pattern};
 ///
 /// What nobody is interested in is not even read. A method is a name, or what names begin with if it ends
 /// with a star, such as `notifications/*`; a star alone is any. A response is of the method of its
-/// request. If nobody knows which that is, as in a stream that was opened by GET, it matters to everybody
-/// who is interested in responses.
+/// request. If nobody knows which that is, as in a stream that was opened by GET, or was for another
+/// request, it matters to everybody who is interested in responses.
 ///
 /// A clone costs a reference count.
 #[derive(Clone, Debug, Default)]

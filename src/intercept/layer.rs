@@ -71,10 +71,14 @@ impl<L> InterceptLayer<L> {
         self.change(|config| config.max_message_bytes = bytes)
     }
 
-    /// Whether a response ends where somebody is interested and nothing can be read: what is no JSON-RPC
-    /// message, or is compressed. By default it passes (S22), because servers also send other things.
+    /// Whether a response ends where somebody is interested, and something cannot be read: what is no
+    /// JSON-RPC message, or can be read in two ways. What is neither JSON nor an event stream, or has several
+    /// types, is then refused with 502, or breaks off if it does not say what it is.
     ///
-    /// Requests that cannot be read are refused in either case if somebody is interested in them.
+    /// By default that passes (S22), because servers also send other things. What clients may take for
+    /// [a response](crate::intercept#what-counts-as-a-response) does not pass unread in either case, if
+    /// somebody is interested in responses. Nor do requests that cannot be read, if somebody is interested in
+    /// them.
     pub fn with_unreadable_refused(self, refused: bool) -> Self {
         self.change(|config| config.refuses_unreadable = refused)
     }

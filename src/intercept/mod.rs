@@ -99,12 +99,31 @@
 //! the id, the type, the delay, comments and line ends. A request that was changed has the right
 //! `Content-Length`, `Mcp-Name` (HDR-14) and [`Message`](crate::message::Message); `Mcp-Param-*` stay as they
 //! were, because only the tool's schema says what they mirror. A response that is looked at has no
-//! `Content-Length`, and is asked for uncompressed.
+//! `Content-Length`, `ETag` or digest (RFC 9530), not even in its trailers, and is asked for uncompressed.
 //!
 //! Only what somebody is [interested](Interest) in is read. Events of other types than `message`, those
 //! without data, and comments pass (ICP-2, S11, S12). A JSON reply is looked at message by message as it
 //! comes, so that one that lasts, line by line, is not held to its end (ICP-7). An event that is not finished
 //! when the stream ends is dropped (SWF-9).
+//!
+//! A response that is looked at keeps the body of its request and a clone of its extensions until it is
+//! over, because interceptors [may ask](Context) for them. Whoever is interested in responses has that done
+//! for every request, whatever its method: its stream may have a response to another one in it.
+//!
+//! # What counts as a response
+//!
+//! Clients differ in what they look at. So where somebody is interested in responses, whatever has a `result`
+//! or an `error` is judged as one: also next to the other one, to a method, or without an id. Some servers
+//! write `null` for what they do not mean; if its result and its error are that, a call is judged as a call.
+//! What cannot be judged so that every client reads the same ends the response: a member that is there
+//! twice or in other letters, such as `Result`, an id that is none, such as `7.0`, a result next to a method
+//! where somebody is interested in calls too, more than 127 levels or 1,000 messages, and all that is no JSON
+//! but has such a member, because many clients read that (JRP-10).
+//!
+//! In an event stream, responses are known by their ids, whatever request the stream belongs to, as clients
+//! know them. One to a request that did not come with it is of no known method, and matters to everybody who
+//! is interested in responses. In 2026-07-28, requests of a server are dropped from responses that somebody is
+//! interested in, and counted (S25).
 //!
 //! # Failures
 //!
@@ -116,7 +135,11 @@
 //! | condition | what happens |
 //! |---|---|
 //! | a request that is no JSON, no JSON-RPC message, or can be read in two ways, if somebody is interested (B52) | 400, −32700 or −32600 |
-//! | something in a response that is no JSON-RPC message | it passes (S22), or [ends the response](InterceptLayer::with_unreadable_refused) with −32603 for whoever waits |
+//! | what clients may take for a response, and nobody can judge, if somebody is interested in responses | the response ends, with −32603 for whoever waits |
+//! | something else in a response that is no JSON-RPC message | it passes (S22), or [ends the response](InterceptLayer::with_unreadable_refused) with −32603 for whoever waits |
+//! | a response that is compressed, or of several types one of which is an event stream | 502, −32603 |
+//! | a response of another type than JSON or an event stream | it passes, or 502 if [nothing unreadable may](InterceptLayer::with_unreadable_refused) |
+//! | a JSON reply of which nothing is left | −31403 for whoever waits |
 //! | a message of more than [16 MiB](InterceptLayer::DEFAULT_MAX_MESSAGE_BYTES) in a response, if somebody is interested | the response ends, with −32603 for whoever waits |
 //! | a replacement of more than that | the interceptor has failed |
 //! | more than [1,024](InterceptLayer::DEFAULT_MAX_HELD) messages would be held | it is treated as if its deadline had passed |
@@ -146,11 +169,12 @@
 //! # Security
 //!
 //! A policy is worth nothing if it judges another message than the one that the server runs, or does not see
-//! all of them. Requests are judged whatever their content type is. Responses are known by the request that
-//! they come with: a server that puts the answer to one request into the stream of another is not heard by
-//! those who are interested in the former alone. What a server says that is no JSON-RPC
-//! message is not judged by default, but passes: where secrets must not leave, have it
-//! [refused](InterceptLayer::with_unreadable_refused). `Debug` output and logs show no arguments or results;
+//! all of them. Requests are judged whatever their content type is. Responses are judged by all that a client
+//! may [take for one](#what-counts-as-a-response), whatever their status is; only a JSON reply to a request
+//! of a method that nobody is interested in is left alone. What is neither JSON nor an event stream is not
+//! judged by default, but passes, and so does what nobody takes for a response: where secrets must not leave,
+//! have it [refused](InterceptLayer::with_unreadable_refused). `Debug` output and logs show no arguments or
+//! results;
 //! [`HeldMessage::preview`] does, as the interceptors before have left them.
 
 mod answer;

@@ -12,6 +12,7 @@ use super::{
         interest::Sorts,
         layer::{Config, Shared},
         sync_fn,
+        values::Values,
     },
     *,
 };
@@ -20,7 +21,11 @@ use crate::{mock_body::MockBody, sse::Decoder};
 const LOG: &str = "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}\n\n";
 
 fn inspected(body: MockBody) -> ResponseBody<MockBody> {
-    fn inspector<L: Links>(links: L) -> Inspector<L> {
+    inspected_as(Framing::Events(Decoder::with_max_event_bytes(1000)), body)
+}
+
+fn inspected_as(framing: Framing, body: MockBody) -> ResponseBody<MockBody> {
+    fn inspector<L: Links>(links: L, framing: Framing) -> Inspector<L> {
         let shared = Shared {
             links: Arc::new(links),
             config: Config {
@@ -33,12 +38,11 @@ fn inspected(body: MockBody) -> ResponseBody<MockBody> {
         };
         let exchange = Exchange::new(http::Extensions::new(), Box::default());
         let wants = Sorts::CALLS.or(Sorts::RESPONSES);
-        let framing = Framing::Events(Decoder::with_max_event_bytes(1000));
         Inspector::new(Arc::new(shared), exchange, wants, framing)
     }
 
     let identity = sync_fn(Interest::all(), |_, _| Verdict::Continue);
-    ResponseBody::inspected(body, Box::pin(inspector(identity)))
+    ResponseBody::inspected(body, Box::pin(inspector(identity, framing)))
 }
 
 /// Polls `body` by hand until it ends; every frame as text.
@@ -130,6 +134,18 @@ fn an_error_comes_once_and_lets_go_of_the_body() {
         assert_eq!(Rc::strong_count(&polls), 1, "it is gone");
         assert!(assert_ready!(task.enter(|cx, body| body.poll_frame(cx))).is_none());
     }
+}
+
+#[test]
+fn the_end_lets_go_of_the_body_before_what_is_held_is_read() {
+    let body = MockBody::new().data("{\"half");
+    let polls = body.polls();
+    let mut task = spawn(inspected_as(Framing::Values(Values::new(1000)), body));
+    let frame = assert_ready!(task.enter(|cx, body| body.poll_frame(cx)));
+    let data = frame.expect("a frame").expect("no error").into_data();
+    assert_eq!(data.expect("data"), "{\"half");
+    assert_eq!(Rc::strong_count(&polls), 1, "it is gone");
+    assert!(assert_ready!(task.enter(|cx, body| body.poll_frame(cx))).is_none());
 }
 
 #[test]
