@@ -20,7 +20,8 @@ pub enum BodyErrorKind {
     /// A message was larger than the limit, and nobody waited for an answer who could have been told.
     MessageTooLarge,
     /// Something could not be read, and may not pass: clients may take it for
-    /// [a response](super#what-counts-as-a-response), or [nothing may](super::InterceptLayer::with_unreadable_refused).
+    /// [a response](super#what-counts-as-a-response), or
+    /// [nothing may](super::InterceptLayer::with_unreadable_refused).
     /// Nobody waited for an answer who could have been told.
     Unreadable,
 }

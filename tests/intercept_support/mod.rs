@@ -3,6 +3,8 @@
 // Each of the tests that share this uses a part of it.
 #![allow(dead_code)]
 
+pub(crate) mod odd;
+
 use std::{
     collections::VecDeque,
     convert::Infallible,
