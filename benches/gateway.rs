@@ -1,6 +1,6 @@
 //! CPU time and memory of the gateway, compared with a bare pass-through in the same run.
 //!
-//! `cargo bench --bench gateway` measures everything; `-- json auth limit sse paced idle` picks, and
+//! `cargo bench --bench gateway` measures everything; `-- json auth limit intercept sse paced idle` picks, and
 //! `--rounds N` changes how often each proxy is measured. The upstream, the load and every proxy
 //! are processes of their own: this binary, started again with `--role`.
 
@@ -58,7 +58,9 @@ fn measure(args: &[String]) -> Result<ExitCode> {
         match arg.as_str() {
             "--bench" => benching = true,
             "--rounds" => rounds = args.next().ok_or("--rounds needs a number")?.parse()?,
-            "json" | "auth" | "limit" | "sse" | "paced" | "idle" => wanted.push(arg.as_str()),
+            "json" | "auth" | "limit" | "intercept" | "sse" | "paced" | "idle" => {
+                wanted.push(arg.as_str())
+            }
             _ => return Err(format!("unknown argument `{arg}`").into()),
         }
     }
@@ -85,6 +87,9 @@ fn measure(args: &[String]) -> Result<ExitCode> {
     }
     if runs("limit") {
         scenario::limit(rounds)?;
+    }
+    if runs("intercept") {
+        scenario::intercept(rounds)?;
     }
     if runs("sse") {
         scenario::full_speed(rounds, 64)?;
@@ -123,6 +128,8 @@ fn serve(role: &[String]) -> Result<()> {
                     "whole" => gateway_role::whole(listener, upstream).await,
                     "guarded" => gateway_role::guarded(listener, upstream).await,
                     "counting" => gateway_role::limited(listener, upstream, true).await,
+                    "indifferent" => gateway_role::intercepting(listener, upstream, false).await,
+                    "inspecting" => gateway_role::intercepting(listener, upstream, true).await,
                     "limited" => gateway_role::limited(listener, upstream, false).await,
                     _ => Err("unknown proxy".into()),
                 }

@@ -91,7 +91,7 @@ impl Deadline {
     }
 }
 
-#[cfg(any(feature = "auth", feature = "replay"))]
+#[cfg(any(feature = "auth", feature = "intercept", feature = "replay"))]
 impl Deadline {
     /// Stops it.
     pub(crate) fn clear(self: Pin<&mut Self>) {

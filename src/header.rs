@@ -47,6 +47,7 @@ pub const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffe
 /// Whether a content type is that one, whatever its parameters.
 #[cfg(any(
     feature = "auth",
+    feature = "intercept",
     feature = "proxy",
     feature = "rate-limit",
     feature = "replay",

@@ -15,6 +15,7 @@
 //!  session::SessionLayer       owner check, id mapping → Session         400 404
 //!  rate_limit::RateLimitLayer  by principal, method, tool; open streams  429 403
 //!  replay::ReplayLayer         event ids, event log, Last-Event-ID       400
+//!  intercept::InterceptLayer   changes, refuses, answers, holds messages 400 403 500
 //!  proxy::ReverseProxy         or any service of yours                   502 504
 //! ```
 //!
@@ -63,6 +64,7 @@
 //! |---|---|---|---|
 //! | [`auth`] | [`AuthLayer`](auth::AuthLayer): who calls; [`ScopeLayer`](auth::ScopeLayer): what they may do | `auth` | yes |
 //! | [`auth::jwt`] | [`JwtAuthorizer`](auth::jwt::JwtAuthorizer): signed tokens, and the keys they are signed with | `jwt` | no |
+//! | [`intercept`] | [`InterceptLayer`](intercept::InterceptLayer): sees, changes, refuses, answers and holds messages | `intercept` | yes |
 //! | [`message`] | [`MessageLayer`](message::MessageLayer): reads and judges each message; [`classify`](message::classify) | `message` | yes |
 //! | [`origin`] | [`OriginLayer`](origin::OriginLayer): who may use a server from a browser | `origin` | yes |
 //! | [`rate_limit`] | [`RateLimitLayer`](rate_limit::RateLimitLayer): how much everybody may do, and keep open | `rate-limit` | yes |
@@ -84,18 +86,21 @@ pub mod auth;
 pub mod body;
 #[cfg(any(
     feature = "auth",
+    feature = "intercept",
     feature = "message",
     feature = "proxy",
     feature = "replay"
 ))]
 mod deadline;
 pub mod header;
+#[cfg(feature = "intercept")]
+pub mod intercept;
 pub mod jsonrpc;
 pub mod message;
 #[cfg(feature = "origin")]
 pub mod origin;
 pub mod outcome;
-#[cfg(any(feature = "auth", feature = "rate-limit"))]
+#[cfg(any(feature = "auth", feature = "intercept", feature = "rate-limit"))]
 mod pattern;
 pub mod peer;
 pub mod protocol;
@@ -106,7 +111,7 @@ pub mod rate_limit;
 pub mod refusal;
 #[cfg(feature = "replay")]
 pub mod replay;
-#[cfg(any(feature = "rate-limit", feature = "session"))]
+#[cfg(any(feature = "intercept", feature = "rate-limit", feature = "session"))]
 mod seldom;
 #[cfg(feature = "session")]
 pub mod session;
@@ -124,5 +129,10 @@ mod mock_body;
 struct Readme;
 
 /// Any error, where its type cannot be named.
-#[cfg(any(feature = "jwt", feature = "proxy", feature = "replay"))]
+#[cfg(any(
+    feature = "intercept",
+    feature = "jwt",
+    feature = "proxy",
+    feature = "replay"
+))]
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

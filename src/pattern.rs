@@ -1,7 +1,7 @@
 //! Names that a policy is about: of methods, tools, prompts and resources.
 
 /// A text, or what texts begin with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pattern {
     text: Box<str>,
     is_prefix: bool,

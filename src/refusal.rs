@@ -56,6 +56,11 @@ pub struct Refused {
 }
 
 impl Refused {
+    #[cfg(feature = "intercept")]
+    pub(crate) const fn new(code: i32) -> Self {
+        Self { code }
+    }
+
     /// The JSON-RPC error code that went with the refusal.
     #[must_use]
     pub const fn code(&self) -> i32 {

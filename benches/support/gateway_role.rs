@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::Uri;
 use shadowcat::auth::{AuthLayer, MetadataService, Principal, ScopeLayer, Scopes, StaticTokens};
+use shadowcat::intercept::{InterceptLayer, Interest, Verdict, sync_fn};
 use shadowcat::message::MessageLayer;
 use shadowcat::origin::OriginLayer;
 use shadowcat::proxy::ReverseProxy;
@@ -92,7 +93,30 @@ pub(crate) async fn replaying(listener: TcpListener, upstream: Uri) -> Result<()
     Ok(serve::serve(listener, routes, OPTIONS, future::pending()).await?)
 }
 
-/// The same without replay.
+/// A proxy with interceptors that are not interested in what is sent, or are in all of it.
+pub(crate) async fn intercepting(
+    listener: TcpListener,
+    upstream: Uri,
+    is_interested: bool,
+) -> Result<()> {
+    let proxy = ReverseProxy::builder(&upstream)?
+        .with_tcp_keep_alive(OPTIONS.keep_alive)
+        .build();
+    let interest = if is_interested {
+        Interest::all()
+    } else {
+        Interest::exchanges("resources/*")
+    };
+    let watch = || sync_fn(interest.clone(), |_, _| Verdict::Continue);
+    let mcp = ServiceBuilder::new()
+        .layer(MessageLayer::new())
+        .layer(InterceptLayer::new((watch(), watch())))
+        .service(proxy);
+    let routes = stack::Routes::new(mcp);
+    Ok(serve::serve(listener, routes, OPTIONS, future::pending()).await?)
+}
+
+/// A proxy alone.
 pub(crate) async fn proxying(listener: TcpListener, upstream: Uri) -> Result<()> {
     let proxy = ReverseProxy::builder(&upstream)?
         .with_tcp_keep_alive(OPTIONS.keep_alive)

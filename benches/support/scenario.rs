@@ -22,6 +22,9 @@ const COUNTING_LIMIT: f64 = 1.04;
 /// To refuse who has asked too often, over a request that is proxied.
 const LIMITED_LIMIT: f64 = 0.55;
 
+/// With interceptors that are not interested.
+const INDIFFERENT_LIMIT: f64 = 0.25;
+
 const SSE_EVENTS: usize = 200_000;
 const SSE_LIMIT: f64 = 0.25;
 const SSE_PROXY_LIMIT: f64 = 0.20;
@@ -236,6 +239,24 @@ pub(crate) fn full_speed(count: usize, streams: usize) -> Result<()> {
     info(&format!("{name}/merging_ratio"), merging);
     check(&format!("{name}/proxy_ratio"), proxy, SSE_PROXY_LIMIT);
     check(&format!("{name}/ratio"), gateway, SSE_LIMIT);
+    Ok(())
+}
+
+/// What nobody is interested in is still merged into few frames.
+pub(crate) fn intercept(count: usize) -> Result<()> {
+    let kinds = ["baseline", "proxy", "indifferent", "inspecting"];
+    let mut values = of(count, kinds, |bench, proxy| bench.full_speed(proxy, 64))?;
+    let [_, proxy, indifferent, inspecting] = ratios(&values, 0);
+    for (kind, values) in kinds.iter().zip(&mut values) {
+        info(&format!("intercept/{kind}_us"), median(values));
+    }
+    info("intercept/proxy_ratio", proxy);
+    check(
+        "intercept/indifferent_ratio",
+        indifferent,
+        INDIFFERENT_LIMIT,
+    );
+    info("intercept/inspecting_ratio", inspecting);
     Ok(())
 }
 

@@ -43,7 +43,8 @@ pub enum Claim<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    pub(super) const fn new(body: &'a [u8], spans: Spans) -> Self {
+    #[inline]
+    pub(crate) const fn new(body: &'a [u8], spans: Spans) -> Self {
         Self { body, spans }
     }
 

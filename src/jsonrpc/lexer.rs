@@ -1,3 +1,6 @@
+#[cfg(feature = "intercept")]
+use std::ops::Range;
+
 use super::{
     field::Field,
     keys::Keys,
@@ -158,6 +161,15 @@ impl<'a> Lexer<'a> {
             self.alike = keys.alike(&key);
         }
         Some(field?.0)
+    }
+
+    /// Takes a key and its colon, and tells where the key is, with its quotes.
+    #[cfg(feature = "intercept")]
+    pub(super) fn key(&mut self) -> Result<Range<usize>, PeekError> {
+        let start = blank(self.text, self.at);
+        let (end, _) = key(self.text, start)?;
+        self.at = colon(self.text, end)?;
+        Ok(start..end)
     }
 
     /// Takes any one value that lies inside `depth` containers.

@@ -39,16 +39,24 @@
 //! Keys are case-sensitive, as JSON has it; but some servers' parsers take `Method` for `method`, so
 //! [`Envelope::ambiguous`] reports a key that differs in case alone from one that is read.
 
+#[cfg(any(feature = "intercept", feature = "replay"))]
+mod candidate;
 mod envelope;
 mod error;
 mod field;
+#[cfg(feature = "intercept")]
+mod guise;
 #[cfg(feature = "session")]
 mod handshake;
 mod id;
 mod keys;
 mod lexer;
+#[cfg(feature = "intercept")]
+mod members;
 mod peek;
 mod peek_error;
+#[cfg(feature = "intercept")]
+mod pointer;
 #[cfg(feature = "replay")]
 mod response;
 mod shape;
@@ -57,11 +65,22 @@ mod text;
 
 pub mod code;
 
+#[cfg(feature = "replay")]
+pub(crate) use self::candidate::may_be_response;
 #[cfg(feature = "session")]
 pub(crate) use self::handshake::Handshake;
 #[cfg(feature = "replay")]
-pub(crate) use self::response::{may_be_response, response_ids};
+pub(crate) use self::response::response_ids;
 pub(crate) use self::shape::Shape;
+#[cfg(feature = "intercept")]
+pub(crate) use self::shape::Spans;
+#[cfg(feature = "intercept")]
+pub(crate) use self::{
+    candidate::may_answer,
+    guise::Guise,
+    members::Members,
+    pointer::{Pointer, cut_members, splice},
+};
 pub use self::{
     envelope::{Claim, Envelope, Kind},
     error::ErrorObject,

@@ -1,5 +1,9 @@
 use std::sync::Arc;
+#[cfg(feature = "intercept")]
+use std::{borrow::Cow, ops::Range};
 
+#[cfg(feature = "intercept")]
+use super::text;
 use super::{
     envelope::Kind,
     field::Field,
@@ -73,6 +77,23 @@ impl Shape {
     /// Before anything was read.
     pub(crate) const fn new() -> Self {
         Self::Single(Spans::new())
+    }
+
+    /// The kind of a message that is not a batch, and its method; `None` also for one that two hops may
+    /// read in two ways.
+    #[cfg(feature = "intercept")]
+    #[inline]
+    pub(crate) fn single_head<'a>(&self, body: &'a [u8]) -> Option<(Kind, Option<Cow<'a, [u8]>>)> {
+        match self {
+            Self::Single(spans)
+                if spans.kind != Kind::Invalid
+                    && spans.duplicate.is_none()
+                    && spans.alike.is_none() =>
+            {
+                Some((spans.kind, spans.method(body)))
+            }
+            Self::Single(_) | Self::Batch(_) => None,
+        }
     }
 
     /// The kind of a message that is not a batch.
@@ -286,8 +307,54 @@ impl Spans {
     }
 
     #[inline]
-    pub(super) const fn kind(&self) -> Kind {
+    pub(crate) const fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// The same as a message of that kind, for who knows what it is taken for.
+    #[cfg(feature = "intercept")]
+    pub(crate) const fn with_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Whether its kind is [another](Self::with_kind) than it has by the letter.
+    #[cfg(feature = "intercept")]
+    #[inline]
+    pub(crate) const fn is_in_guise(&self) -> bool {
+        let (result, error) = (self.has(Field::Result), self.has(Field::Error));
+        match self.kind {
+            Kind::Request => result || error,
+            Kind::Notification => result || error || self.has(Field::Id),
+            // Only an error may be without an id.
+            Kind::Response => {
+                self.has(Field::Method)
+                    || result == error
+                    || result && self.fields[Field::Id as usize].is_empty()
+            }
+            Kind::Invalid => false,
+        }
+    }
+
+    /// Whether a key is there twice, or one that is like one that is read.
+    #[cfg(feature = "intercept")]
+    #[inline]
+    pub(crate) const fn is_ambiguous(&self) -> bool {
+        self.duplicate.is_some() || self.alike.is_some()
+    }
+
+    /// What the method says.
+    #[cfg(feature = "intercept")]
+    #[inline]
+    pub(crate) fn method<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+        text::content_bytes(self.field(Field::Method, body)?)
+    }
+
+    /// Where the message is in its body, without the white space around it.
+    #[cfg(feature = "intercept")]
+    #[inline]
+    pub(crate) const fn range(&self) -> Range<usize> {
+        self.whole.range()
     }
 
     #[inline]

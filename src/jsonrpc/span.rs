@@ -29,6 +29,16 @@ impl Span {
         self.start == self.end
     }
 
+    /// Where it is in the body.
+    #[cfg(feature = "intercept")]
+    #[inline]
+    pub(super) const fn range(self) -> Range<usize> {
+        Range {
+            start: self.start as usize,
+            end: self.end as usize,
+        }
+    }
+
     /// The bytes, if there are any.
     #[inline]
     pub(super) fn of(self, body: &[u8]) -> Option<&[u8]> {

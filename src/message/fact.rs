@@ -1,8 +1,10 @@
+#[cfg(feature = "intercept")]
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
 
-#[cfg(feature = "rate-limit")]
+#[cfg(any(feature = "intercept", feature = "rate-limit"))]
 use crate::jsonrpc::Kind;
 use crate::{
     jsonrpc::{Peek, PeekError, Shape},
@@ -38,6 +40,7 @@ impl Message {
     /// With the era of the request that it came in: each fact of its own would be an allocation.
     #[cfg(any(
         feature = "auth",
+        feature = "intercept",
         feature = "message",
         feature = "replay",
         feature = "session"
@@ -67,6 +70,25 @@ impl Message {
     /// If it is no JSON, or over the limits of [`peek`](crate::jsonrpc::peek).
     pub fn peek(&self) -> Result<Peek<'_>, &PeekError> {
         self.shape.as_ref().map(|shape| shape.view(&self.body))
+    }
+}
+
+#[cfg(feature = "intercept")]
+impl Message {
+    /// The kind of a message that is not a batch, and its method, if it is clear what they are. A
+    /// [`peek`](Self::peek) is more to move about.
+    #[inline]
+    pub(crate) fn single_head(&self) -> Option<(Kind, Option<Cow<'_, [u8]>>)> {
+        self.shape.as_ref().ok()?.single_head(&self.body)
+    }
+
+    /// The places of what was read.
+    #[inline]
+    pub(crate) const fn shape(&self) -> Option<&Shape> {
+        match &self.shape {
+            Ok(shape) => Some(shape),
+            Err(_) => None,
+        }
     }
 }
 

@@ -65,6 +65,18 @@ pub(super) fn unmirrored(fields: &Fields<'_>) -> Option<Fault> {
     }
 }
 
+/// A name as its header has it (HDR-4). `None` is for no name, and for one that no header can carry.
+#[cfg(feature = "intercept")]
+pub(crate) fn mirrored(name: &[u8]) -> Option<HeaderValue> {
+    let is_literal = name.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
+        && name.trim_ascii() == name
+        && sentinel(name).is_none();
+    if is_literal {
+        return HeaderValue::from_bytes(name).ok();
+    }
+    HeaderValue::from_str(&format!("=?base64?{}?=", STANDARD.encode(name))).ok()
+}
+
 /// The value without optional white space, which an HTTP/2 stack may have left there (HDR-3).
 #[inline]
 fn trimmed(header: &HeaderValue) -> &[u8] {
@@ -165,6 +177,27 @@ mod tests {
                 "{header}"
             );
         }
+    }
+
+    #[cfg(feature = "intercept")]
+    #[test]
+    fn hdr_4_a_mirrored_name_stands_for_that_name() {
+        for name in [
+            "",
+            "foo",
+            "us west 1",
+            " us",
+            "Hello, 世界",
+            "a\nb",
+            "=?base64?SGVsbG8=?=",
+            "=?base64?SGVsbG8=",
+            "=?base64?=",
+            "\u{7f}",
+        ] {
+            let header = mirrored(name.as_bytes()).expect("a header");
+            assert!(mirrors(trimmed(&header), name.as_bytes()), "{name:?}");
+        }
+        assert_eq!(mirrored(b"us west 1").expect("a header"), "us west 1");
     }
 
     #[test]

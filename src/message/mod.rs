@@ -118,6 +118,7 @@
 mod admit;
 #[cfg(any(
     feature = "auth",
+    feature = "intercept",
     feature = "message",
     feature = "replay",
     feature = "session"
@@ -126,6 +127,7 @@ mod arrival;
 mod classify;
 #[cfg(any(
     feature = "auth",
+    feature = "intercept",
     feature = "message",
     feature = "replay",
     feature = "session"
@@ -148,8 +150,15 @@ mod service;
 mod unread;
 mod version;
 
-#[cfg(any(feature = "auth", feature = "replay", feature = "session"))]
+#[cfg(any(
+    feature = "auth",
+    feature = "intercept",
+    feature = "replay",
+    feature = "session"
+))]
 pub(crate) use self::arrival::{Arrival, Limits};
+#[cfg(feature = "intercept")]
+pub(crate) use self::mirror::mirrored;
 #[cfg(any(feature = "replay", feature = "session"))]
 pub(crate) use self::unread::is_unread;
 pub use self::{
@@ -164,7 +173,12 @@ pub use self::{future::ResponseFuture, layer::MessageLayer, service::ReadMessage
 /// the era.
 ///
 /// It refuses nothing: whoever wants messages judged has a [`MessageLayer`] outside.
-#[cfg(any(feature = "auth", feature = "replay", feature = "session"))]
+#[cfg(any(
+    feature = "auth",
+    feature = "intercept",
+    feature = "replay",
+    feature = "session"
+))]
 pub(crate) fn note(parts: &mut http::request::Parts, body: bytes::Bytes) {
     let message = Message::new(body);
     let peek = message.peek();

@@ -102,7 +102,7 @@ fn put_line(name: &[u8], value: &[u8], out: &mut BytesMut) {
 
 /// The lines of `text`, without their terminators. An empty text is one empty line, and so is what
 /// follows a terminator at the end.
-fn split_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn split_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(text);
     iter::from_fn(move || {
         let text = rest?;

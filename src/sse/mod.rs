@@ -89,6 +89,8 @@ mod line;
 mod media;
 #[cfg(any(feature = "auth", feature = "replay"))]
 mod place;
+#[cfg(feature = "intercept")]
+mod redata;
 mod rewrite;
 
 #[cfg(any(feature = "rate-limit", feature = "replay"))]
