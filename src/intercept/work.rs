@@ -37,6 +37,26 @@ pub(super) struct Answered {
     pub(super) code: Option<i32>,
 }
 
+impl Answered {
+    /// By an error of ours, because an interceptor has failed.
+    pub(super) const fn failed() -> Self {
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            code: Some(code::INTERNAL_ERROR),
+        }
+    }
+
+    /// Of two in a batch, what there is to say of both: the worse, or else the first that is an error.
+    pub(super) fn or(self, other: Self) -> Self {
+        let is_worse = other.status > self.status;
+        if is_worse || self.code.is_none() {
+            other
+        } else {
+            self
+        }
+    }
+}
+
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -336,12 +356,8 @@ impl<L: Links> Shared<L> {
         }
         // The client is told nothing of what is wrong here (SEC-11).
         let error = ErrorObject::new(code::INTERNAL_ERROR, "internal error");
-        let status = StatusCode::INTERNAL_SERVER_ERROR;
-        let answered = Answered {
-            status,
-            code: Some(error.code()),
-        };
-        self.deny(work, at, &error.into(), answered, status)
+        let answered = Answered::failed();
+        self.deny(work, at, &error.into(), answered, answered.status)
     }
 }
 
