@@ -21,6 +21,9 @@ pub enum BodyErrorKind {
     MessageTooLarge,
     /// Something could not be read, and [may not pass](super::InterceptLayer::with_unreadable_refused).
     Unreadable,
+    /// Something has panicked while the body was polled, and it was polled again: what it had in hand is
+    /// lost.
+    Panicked,
 }
 
 impl BodyError {
@@ -50,6 +53,7 @@ impl BodyErrorKind {
             Self::Inner => "the response broke off",
             Self::MessageTooLarge => "a message of the response is too large to be inspected",
             Self::Unreadable => "the response cannot be inspected",
+            Self::Panicked => "something panicked in the response",
         }
     }
 }

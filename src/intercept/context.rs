@@ -1,7 +1,8 @@
 use std::{
     borrow::Cow,
+    collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use http::Extensions;
@@ -11,7 +12,12 @@ use super::Message;
 use crate::auth::Principal;
 #[cfg(feature = "session")]
 use crate::session::Session;
-use crate::{jsonrpc::Kind, message, protocol::Era};
+use crate::{
+    jsonrpc::{Kind, RequestId},
+    message,
+    protocol::Era,
+    store::Owner,
+};
 
 /// Where a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,14 +45,21 @@ pub(super) struct Exchange {
     extensions: Extensions,
     /// The requests in its body.
     requests: Box<[Message]>,
+    /// Which of them has an id, if they are many and somebody has asked.
+    by_id: OnceLock<HashMap<RequestId, usize>>,
+    /// Each value in an `Arc`, so that none is cloned with it locked.
     data: Mutex<Extensions>,
 }
+
+/// How many requests are looked through one by one.
+const FEW: usize = 16;
 
 impl Exchange {
     pub(super) fn new(extensions: Extensions, requests: Box<[Message]>) -> Arc<Self> {
         Arc::new(Self {
             extensions,
             requests,
+            by_id: OnceLock::new(),
             data: Mutex::default(),
         })
     }
@@ -67,11 +80,23 @@ impl Exchange {
     /// Which of the requests that response answers.
     pub(super) fn request_of(&self, response: &Message) -> Option<usize> {
         let response = response.envelope();
-        let mut requests = self.requests.iter();
-        requests.position(|request| request.envelope().has_id_of(&response))
+        if self.requests.len() <= FEW {
+            let mut requests = self.requests.iter();
+            return requests.position(|request| request.envelope().has_id_of(&response));
+        }
+        let by_id = self.by_id.get_or_init(|| {
+            let mut by_id = HashMap::with_capacity(self.requests.len());
+            for (nth, request) in self.requests.iter().enumerate() {
+                if let Some(id) = request.envelope().id() {
+                    by_id.entry(id).or_insert(nth);
+                }
+            }
+            by_id
+        });
+        by_id.get(&response.id()?).copied()
     }
 
-    /// Interceptors are not called with it locked, so nobody has left it half done.
+    /// Nothing of others runs with it locked, so nobody has left it half done.
     fn data(&self) -> MutexGuard<'_, Extensions> {
         self.data.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,13 +175,29 @@ impl Context {
     /// Keeps a value for later messages of the exchange: a request and all that comes of it. It takes the
     /// place of one of the same type, which is returned.
     pub fn insert<T: Clone + Send + Sync + 'static>(&self, value: T) -> Option<T> {
-        self.exchange.data().insert(value)
+        let value = Arc::new(value);
+        let old = self.exchange.data().insert(value);
+        old.map(Arc::unwrap_or_clone)
     }
 
     /// A value that was kept.
     #[must_use]
     pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
-        self.exchange.data().get().cloned()
+        let value: Option<Arc<T>> = self.exchange.data().get().cloned();
+        value.as_deref().cloned()
+    }
+
+    /// Whom a message that is held counts for: the principal, else the session, else everybody together.
+    pub(super) fn owner(&self) -> Owner {
+        #[cfg(feature = "auth")]
+        if let Some(principal) = self.principal() {
+            return principal.owner();
+        }
+        #[cfg(feature = "session")]
+        if let Some(session) = self.session() {
+            return session.owner();
+        }
+        Owner::ANONYMOUS
     }
 
     /// The method of a message, or of the request that it answers; `None` if nobody knows.

@@ -80,6 +80,11 @@ impl Message {
         self.spans.range()
     }
 
+    /// How much memory it keeps: a part of a body keeps all of it.
+    pub(super) const fn held_len(&self) -> usize {
+        self.body.len()
+    }
+
     /// Its method as the text that it says.
     #[inline]
     pub(super) fn method(&self) -> Option<Cow<'_, [u8]>> {

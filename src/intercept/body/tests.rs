@@ -24,9 +24,8 @@ fn inspected(body: MockBody) -> ResponseBody<MockBody> {
             links: Arc::new(links),
             config: Config {
                 max_message_bytes: 1000,
-                refuses_unreadable: false,
-                max_held: 1,
                 keep_alive: None,
+                ..Config::DEFAULT
             },
             state: Arc::default(),
         };
