@@ -101,10 +101,11 @@ where
 /// Lets go of what is held, when a line is entered. An admin page would do the same.
 async fn operate(pauses: PauseHandle) -> Result<(), Box<dyn Error + Send + Sync>> {
     let held = loop {
+        let changed = pauses.changed();
         if let Some(held) = pauses.list().into_iter().next() {
             break held;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        changed.await;
     };
     println!("  held: {}", held.preview());
     println!("  press Enter to let it go, or wait a minute to have it refused");

@@ -8,7 +8,7 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-#[cfg(feature = "auth")]
+#[cfg(any(feature = "auth", feature = "intercept"))]
 use tokio::time::{Instant, sleep_until};
 use tokio::{
     runtime::Handle,
@@ -43,7 +43,7 @@ impl Deadline {
     }
 }
 
-#[cfg(feature = "auth")]
+#[cfg(any(feature = "auth", feature = "intercept"))]
 impl Deadline {
     /// Ready once it is `at`, or what the first poll was given.
     pub(crate) fn poll_until(self: Pin<&mut Self>, at: Instant, cx: &mut Context<'_>) -> Poll<()> {

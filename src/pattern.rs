@@ -17,6 +17,12 @@ impl Pattern {
         }
     }
 
+    /// Whether it stands for every text.
+    #[cfg(feature = "intercept")]
+    pub(crate) const fn is_any(&self) -> bool {
+        self.is_prefix && self.text.is_empty()
+    }
+
     pub(crate) fn matches(&self, text: &[u8]) -> bool {
         let pattern = self.text.as_bytes();
         if self.is_prefix {

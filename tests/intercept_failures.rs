@@ -13,9 +13,12 @@ use http::Request;
 use intercept_support::{
     CALL, LOG, NOTE, RESULT, Server, all, ask, data, events, identity, post, requests, unread,
 };
-use shadowcat::intercept::{
-    self, Context, Decision, Direction, InterceptError, InterceptLayer, Interceptor, Interest,
-    Judgement, Message, Verdict,
+use shadowcat::{
+    intercept::{
+        self, Chain, Context, Decision, Direction, InterceptError, InterceptLayer, Interceptor,
+        Interest, Judgement, Message, Verdict,
+    },
+    jsonrpc::Kind,
 };
 
 /// IC-4, A60: what is not the same message fails closed, or passes as it was.
@@ -253,14 +256,33 @@ async fn c49_deadline_is_each_interceptors_own() {
 #[tokio::test]
 async fn b52_request_that_can_be_read_in_two_ways_is_refused_if_somebody_is_interested() {
     let interested = InterceptLayer::new(identity());
-    let only_back = InterceptLayer::new(intercept::sync_fn(Interest::responses("*"), |_, _| {
-        Verdict::Continue
-    }));
+    // In anything: nobody could say what the response would answer.
+    let only_back = InterceptLayer::new(intercept::sync_fn(
+        Interest::responses("secrets/read"),
+        |_, _| Verdict::Continue,
+    ));
+    let logs = Interest::none().add(Direction::ToClient, Kind::Notification, "*");
+    let only_logs = InterceptLayer::new(intercept::sync_fn(logs, |_, _| Verdict::Continue));
     let server = Server::json(RESULT);
+    let mut refused = 0;
     for (body, code) in [
         ("", "-32700"),
         ("no JSON", "-32700"),
         ("{}", "-32600"),
+        ("[]", "-32600"),
+        ("[7]", "-32600"),
+        (
+            r#"{"jsonrpc":"2.0","id":7,"method":"secrets/read","method":"ping"}"#,
+            "-32600",
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":7,"method":"ping","Method":"secrets/read"}"#,
+            "-32600",
+        ),
+        (
+            r#"[{"jsonrpc":"2.0","id":7,"method":"ping","id":8}]"#,
+            "-32600",
+        ),
         (r#"{"jsonrpc":"2.0","id":null,"method":"x"}"#, "-32600"),
         (
             r#"{"jsonrpc":"2.0","id":7,"method":"tools/list","method":"tools/call"}"#,
@@ -271,13 +293,28 @@ async fn b52_request_that_can_be_read_in_two_ways_is_refused_if_somebody_is_inte
             "-32600",
         ),
     ] {
+        refused += 1;
         for request in [post(body), unread(body)] {
-            let had = ask(&interested, &server, request).await;
+            let had = ask(&interested, &server, request.clone()).await;
             assert_eq!(had.status, 400, "{body}");
             assert!(had.body.contains(code), "{}", had.body);
+            let had = ask(&only_back, &server, request.clone()).await;
+            assert_eq!(had.status, 400, "{body}");
+            assert_eq!(ask(&only_logs, &server, request).await.status, 400);
         }
         assert!(!server.was_asked());
-        assert_eq!(ask(&only_back, &server, unread(body)).await.status, 200);
+        // And they are counted.
+        let stats = only_back.handle().stats();
+        assert_eq!(
+            (stats.unreadable_total, stats.refused_total),
+            (2 * refused, 0)
+        );
+        let nobody = Chain::new()
+            .add_interceptor(intercept::sync_fn(Interest::none(), |_, _| -> Verdict {
+                panic!("not asked")
+            }));
+        let had = ask(&InterceptLayer::new(nobody), &server, unread(body)).await;
+        assert_eq!(had.status, 200);
         assert_eq!(server.one().1, body);
     }
     // Also if they are interested in one of the two ways alone.

@@ -244,7 +244,8 @@ fn layer_service_future_and_body_can_be_shared_and_sent() {
     assert_static(&layer);
     assert_static(&layer.handle());
     assert_static(&layer.handle().pauses());
-    let mut service: Intercept<Server, _> = layer.layer(Server::json(RESULT));
+    let mut service = Intercept::new(Server::json(RESULT), (identity(), slow()));
+    assert_static(&layer.layer(Server::json(RESULT)));
     assert_static(&service);
     assert_infallible(&service);
     let call = service.call(unread(CALL));

@@ -130,7 +130,9 @@ async fn deadline_decides_if_nobody_does() {
 /// Bounded: one more is as if its deadline had passed.
 #[tokio::test(start_paused = true)]
 async fn no_more_are_held_than_may_be() {
-    let layer = holding(Pause::new(), &Seen::default()).with_max_held(2);
+    let layer = holding(Pause::new(), &Seen::default())
+        .with_max_held(2)
+        .with_max_held_per_owner(2);
     let server = Server::json(RESULT);
     let pauses = layer.handle().pauses();
     let mut calls: Vec<_> = (0..2)

@@ -12,7 +12,9 @@ use intercept_support::{
 };
 use shadowcat::{
     auth::Principal,
-    intercept::{AuditLog, Denial, InterceptLayer, Interest, Redact, ToolFilter},
+    intercept::{
+        AuditLog, Denial, InterceptLayer, Interceptor, Interest, Options, Redact, ToolFilter,
+    },
     protocol::Era,
 };
 
@@ -125,15 +127,42 @@ async fn cch_1_filtered_list_is_private() {
 async fn icp_8_server_without_any_tool_that_is_allowed_has_none() {
     let initialize = r#"{"jsonrpc":"2.0","id":7,"method":"initialize","params":{}}"#;
     let can = r#"{"jsonrpc":"2.0","id":7,"result":{"capabilities":{"logging":{},"tools":{"listChanged":true}}}}"#;
-    let layer = InterceptLayer::new(ToolFilter::allow([""; 0]));
-    let had = ask(&layer, &Server::json(can), post(initialize)).await;
-    assert_eq!(
-        had.body,
-        can.replace(r#","tools":{"listChanged":true}"#, "")
-    );
-    let layer = InterceptLayer::new(ToolFilter::allow(["echo"]));
-    let had = ask(&layer, &Server::json(can), post(initialize)).await;
-    assert_eq!(had.body, can);
+    for filter in [ToolFilter::allow([""; 0]), ToolFilter::deny(["echo", "*"])] {
+        let layer = InterceptLayer::new(filter);
+        let had = ask(&layer, &Server::json(can), post(initialize)).await;
+        assert_eq!(
+            had.body,
+            can.replace(r#","tools":{"listChanged":true}"#, "")
+        );
+    }
+    for filter in [ToolFilter::allow(["echo"]), ToolFilter::deny(["e*", ""])] {
+        let layer = InterceptLayer::new(filter);
+        let had = ask(&layer, &Server::json(can), post(initialize)).await;
+        assert_eq!(had.body, can);
+    }
+}
+
+/// A call that nobody waits for is run by servers that do not look at the id.
+#[tokio::test]
+async fn icp_8_call_without_an_id_gets_by_no_filter() {
+    for filter in [
+        ToolFilter::deny(["drop_*"]),
+        ToolFilter::allow(["echo"]),
+        ToolFilter::by(|_, _| true),
+    ] {
+        let layer = InterceptLayer::new(filter);
+        let server = Server::json(RESULT);
+        for name in ["\"drop_x\"", "\"echo\""] {
+            let note = call(name).replace(r#""id":7,"#, "");
+            let had = ask(&layer, &server, post(&note)).await;
+            assert_eq!((had.status.as_u16(), &*had.body), (403, ""));
+            let had = ask(&layer, &server, post(&format!("[{LIST},{note}]"))).await;
+            assert!(had.body.contains("-31403"), "{}", had.body);
+            let null = call(name).replace(":7,", ":null,");
+            assert_eq!(ask(&layer, &server, post(&null)).await.status, 400);
+        }
+        assert!(!server.was_asked());
+    }
 }
 
 #[tokio::test]
@@ -248,4 +277,33 @@ async fn audit_log_says_who_and_what_and_none_of_the_data() {
         !log.contains("9007199254740993") && !log.contains("s3cret"),
         "{log}"
     );
+    // Who only watches stops nothing.
+    let open = Options::DEFAULT.with_pass_on_failure(true);
+    assert_eq!(AuditLog::new(Interest::all()).options(), open);
+}
+
+/// What clients say fills no log.
+#[tokio::test]
+async fn audit_log_cuts_what_is_long() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let layer = InterceptLayer::new(AuditLog::new(Interest::requests("*")));
+    let (id, name) = ("9".repeat(10_000), "ä".repeat(10_000));
+    let long = call(&format!("\"x{name}\"")).replace(":7,", &format!(":{id},"));
+    ask(&layer, &Server::json(RESULT), post(&long)).await;
+    let other = LIST.replace("tools/list", &"m".repeat(10_000));
+    ask(&layer, &Server::json(RESULT), post(&other)).await;
+    let log = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("UTF-8");
+    for whole in [
+        format!("id=\"{}\" ", "9".repeat(256)),
+        format!("name=\"x{}\" ", "ä".repeat(127)),
+        format!("method=\"{}\" ", "m".repeat(256)),
+    ] {
+        assert!(log.contains(&whole), "{log}");
+    }
 }

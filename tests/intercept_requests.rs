@@ -88,7 +88,48 @@ async fn icp_6_replaced_request_says_the_same_in_its_headers_and_facts() {
     request.extensions_mut().insert(Era::Stateless);
     ask(&layer, &server, request).await;
     assert_eq!(server.one().0.headers["mcp-name"], "=?base64?aMO2aGVy?=");
-    assert_eq!(layer.handle().stats().replaced_total, 3);
+    // What the name is of a method that nobody knows here, nobody can say.
+    let mut request = post(&CALL.replace("tools/call", "vendor/run"));
+    request.extensions_mut().insert(Era::Stateless);
+    let name = http::HeaderValue::from_static("theirs");
+    request.headers_mut().insert("mcp-name", name);
+    ask(&layer, &server, request).await;
+    assert_eq!(server.one().0.headers["mcp-name"], "theirs");
+    assert_eq!(layer.handle().stats().replaced_total, 4);
+}
+
+/// The fact inside is of the era that the one outside was of, and what would change that fails.
+#[tokio::test]
+async fn replaced_request_is_of_the_same_era_and_revision() {
+    const META: &str = "io.modelcontextprotocol/protocolVersion";
+    let claiming = |version: &str| {
+        let meta = format!(r#""params":{{"_meta":{{"{META}":"{version}"}},"#);
+        CALL.replace(r#""params":{"#, &meta)
+    };
+    let new = claiming("2026-07-28");
+    let (same, other) = (new.replace("echo", "other"), claiming("2025-11-25"));
+    for (text, status) in [(same, 200), (other, 500), (CALL.to_owned(), 500)] {
+        let layer =
+            InterceptLayer::new(requests(move |_, _| Verdict::Replace(text.clone().into())));
+        let server = Server::json(RESULT);
+        let mut request = unread(&new);
+        for (name, value) in [
+            ("mcp-protocol-version", "2026-07-28"),
+            ("mcp-method", "tools/call"),
+            ("mcp-name", "echo"),
+        ] {
+            request
+                .headers_mut()
+                .insert(name, value.parse().expect("ASCII"));
+        }
+        let had = ask(&layer, &server, request).await;
+        assert_eq!(had.status, status);
+        if status == 200 {
+            let (parts, _) = server.one();
+            let fact = parts.extensions.get::<message::Message>().expect("a fact");
+            assert_eq!(fact.era(), Some(Era::Stateless));
+        }
+    }
 }
 
 /// ICP-3: an error of ours comes with 200, as one of the server's would.

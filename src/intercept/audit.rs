@@ -1,6 +1,9 @@
 use std::borrow::Cow;
 
-use super::{Context, Decision, Interceptor, Interest, Message, Options, Unneeded, Verdict};
+use super::{
+    Context, Decision, Interceptor, Interest, Message, Options, Unneeded, Verdict,
+    message::beginning,
+};
 
 /// Logs who has sent what, as `tracing` events with the target `shadowcat::audit` and level `INFO`.
 ///
@@ -15,8 +18,8 @@ use super::{Context, Decision, Interceptor, Interest, Message, Options, Unneeded
 /// | `subject`, `issuer` | the principal, if a layer outside has verified one |
 /// | `len` | bytes of JSON text |
 ///
-/// Not what else messages say: arguments and results are somebody's data. Names are those of the client,
-/// and shown with escapes.
+/// Not what else messages say: arguments and results are somebody's data. Ids, methods and names are those
+/// of the client: each is cut after [256 bytes](Self::MAX_FIELD_BYTES), and shown with escapes.
 ///
 /// It never changes anything, and if it fails, messages pass. First of a chain, it sees what clients have
 /// sent and what they get; last of it, what the server gets and has sent.
@@ -27,6 +30,9 @@ pub struct AuditLog {
 }
 
 impl AuditLog {
+    /// The most of an id, a method or a name that is logged, in bytes.
+    pub const MAX_FIELD_BYTES: usize = 256;
+
     /// Logs what is in `interest`.
     pub const fn new(interest: Interest) -> Self {
         Self { interest }
@@ -43,6 +49,8 @@ impl Interceptor for AuditLog {
     fn intercept(&self, cx: &Context, message: &Message) -> Decision<Unneeded> {
         let envelope = message.envelope();
         let about = cx.request().unwrap_or(message).envelope();
+        let (method, name) = (about.method(), about.name());
+        let short = |text| beginning(text, Self::MAX_FIELD_BYTES);
         #[cfg(feature = "auth")]
         let (subject, issuer) = {
             let principal = cx.principal();
@@ -55,9 +63,9 @@ impl Interceptor for AuditLog {
             target: "shadowcat::audit",
             direction = ?cx.direction(),
             kind = ?message.kind(),
-            id = envelope.id_raw(),
-            method = about.method().as_deref(),
-            name = about.name().as_deref(),
+            id = envelope.id_raw().map(short),
+            method = method.as_deref().map(short),
+            name = name.as_deref().map(short),
             is_error = message.get("/error").is_some(),
             subject,
             issuer,

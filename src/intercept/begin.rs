@@ -11,6 +11,7 @@ use super::{
     Direction, Links, Message,
     context::Exchange,
     deliberate::{Ruled, deliberate},
+    failure::caught,
     interest::Sorts,
     layer::Shared,
     ruling::Ruling,
@@ -78,19 +79,30 @@ pub(super) fn may_have_message(method: &Method) -> bool {
 }
 
 impl<L: Links> Shared<L> {
-    /// Whether anybody is interested in anything.
+    /// Whether anybody is interested in anything. Who panics may be.
     pub(super) fn is_interested(&self) -> bool {
-        let all = 0..self.links.count();
-        all.into_iter()
-            .any(|at| self.links.interest(at).sorts() != Sorts::NONE)
+        let mut all = 0..self.links.count();
+        caught(|| all.any(|at| self.links.interest(at).sorts() != Sorts::NONE)).unwrap_or(true)
     }
 
-    /// What somebody is interested in of a request with that message, and of what comes back.
+    /// What somebody is interested in of a request with that message, and of what comes back. Who panics
+    /// may be interested in everything.
     #[inline]
     pub(super) fn wants(&self, message: Option<&message::Message>) -> Wants {
         if self.links.count() == 0 {
             return Wants::NOTHING;
         }
+        caught(|| self.ask(message)).unwrap_or(Wants {
+            to_server: message.is_some(),
+            to_client: WantsBack {
+                in_replies: Sorts::in_direction(Direction::ToClient),
+                in_events: Sorts::in_direction(Direction::ToClient),
+            },
+        })
+    }
+
+    #[inline]
+    fn ask(&self, message: Option<&message::Message>) -> Wants {
         // Nothing is known of several, and of what cannot be read, or in more than one way (B52).
         let head = message.and_then(message::Message::single_head);
         let (sort, method) = match &head {
@@ -122,7 +134,8 @@ impl<L: Links> Shared<L> {
     ///
     /// # Errors
     ///
-    /// If what they are interested in cannot be read.
+    /// If it cannot be read, or in two ways: whatever it is that they are interested in, nobody could say
+    /// that it is not this, nor which response answers it (B52).
     pub(super) fn begin(
         self: &Arc<Self>,
         parts: &mut Parts,
@@ -131,8 +144,7 @@ impl<L: Links> Shared<L> {
         let fact = parts.extensions.get::<message::Message>();
         let (body, all, is_batch) = match fact.map(|fact| (fact, fact.shape())) {
             None => (Bytes::new(), Vec::new(), false),
-            Some((fact, None)) if wants.to_server => return Err(unreadable(fact)),
-            Some((fact, None)) => (fact.body().clone(), Vec::new(), false),
+            Some((fact, None)) => return Err(self.unreadable(fact)),
             Some((fact, Some(shape))) => {
                 let body = fact.body().clone();
                 let (all, is_batch) = match shape {
@@ -144,8 +156,8 @@ impl<L: Links> Shared<L> {
                     .iter()
                     .map(|spans| Message::new(body.clone(), *spans))
                     .collect();
-                if wants.to_server && all.iter().any(is_bad) {
-                    return Err(unreadable(fact));
+                if all.is_empty() || all.iter().any(is_bad) {
+                    return Err(self.unreadable(fact));
                 }
                 (body, all, is_batch)
             }
@@ -170,6 +182,22 @@ impl<L: Links> Shared<L> {
         };
         Ok(Begun { watch, ruled })
     }
+
+    /// Refuses what nobody can judge.
+    #[cold]
+    fn unreadable(&self, message: &message::Message) -> Box<(Refusal, Recipient)> {
+        self.state.tally.unreadable.add();
+        let (code, text) = match message.peek() {
+            Err(_) => (code::PARSE_ERROR, "the body is not JSON"),
+            Ok(_) => (
+                code::INVALID_REQUEST,
+                "the body is no JSON-RPC message, or can be read in two ways",
+            ),
+        };
+        tracing::debug!(?message, "refusing what cannot be judged: {text}");
+        let refusal = Refusal::new(StatusCode::BAD_REQUEST, ErrorObject::new(code, text));
+        Box::new((refusal, Recipient::from(message)))
+    }
 }
 
 /// Whether a server may take it for another message than the one that is judged (JRP-10, B52).
@@ -179,20 +207,6 @@ fn is_malformed(envelope: &Envelope<'_>) -> bool {
         || envelope.ambiguous().is_some()
 }
 
-/// Refuses what nobody can judge.
-#[cold]
-fn unreadable(message: &message::Message) -> Box<(Refusal, Recipient)> {
-    let (code, text) = match message.peek() {
-        Err(_) => (code::PARSE_ERROR, "the body is not JSON"),
-        Ok(_) => (
-            code::INVALID_REQUEST,
-            "the body is no JSON-RPC message, or can be read in two ways",
-        ),
-    };
-    let refusal = Refusal::new(StatusCode::BAD_REQUEST, ErrorObject::new(code, text));
-    Box::new((refusal, Recipient::from(message)))
-}
-
 /// Gives a request another body, and makes its headers and facts say the same (ICP-6, HDR-14).
 pub(super) fn set_body(parts: &mut Parts, body: &Bytes) {
     if parts.headers.contains_key(CONTENT_LENGTH) {
@@ -200,10 +214,13 @@ pub(super) fn set_body(parts: &mut Parts, body: &Bytes) {
     }
     let era = Era::of(&parts.extensions);
     let message = message::Message::new(body.clone());
-    // The method is what it was: nothing else is mirrored by name. A batch has nothing to mirror.
+    // The method is what it was: nothing else is mirrored by name. A batch has nothing to mirror, and what a
+    // name is of a method that nobody knows here is for those to say who do.
     let is_mirrored =
         parts.headers.contains_key(MCP_NAME) || era.is_some_and(Era::has_mirrored_headers);
     if let Some(one) = message.peek().ok().and_then(|peek| peek.single())
+        && let Some(method) = one.method_bytes()
+        && one.name_raw(&method).is_some()
         && is_mirrored
     {
         match one.name().and_then(|name| mirrored(name.as_bytes())) {

@@ -1,5 +1,5 @@
 use std::{
-    fmt,
+    fmt, mem,
     pin::Pin,
     sync::{Mutex, PoisonError},
     task::{Context, Poll, ready},
@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::{
-    BodyError,
+    BodyError, BodyErrorKind,
     answer::forget_validators,
     inspect::{Inspect, Turn},
 };
@@ -35,6 +35,8 @@ struct Inspected {
     /// Never locked: the mutex makes it `Sync`, for `BoxBody` and the like.
     inspect: Mutex<Pin<Box<dyn Inspect>>>,
     trailers: Option<HeaderMap>,
+    /// Somebody polls it, or has panicked there.
+    is_in_turn: bool,
 }
 
 /// How many frames are read in one turn if none of them completes a message (C62).
@@ -62,6 +64,7 @@ impl<B> ResponseBody<B> {
             inspected: Some(Box::new(Inspected {
                 inspect: Mutex::new(inspect),
                 trailers: None,
+                is_in_turn: false,
             })),
         }
     }
@@ -121,10 +124,40 @@ where
     B::Error: Into<BoxError>,
 {
     fn poll_inspected(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.as_mut().project();
+        let mut inspected = this.inspected.as_deref_mut();
+        if let Some(inspected) = &mut inspected
+            && mem::replace(&mut inspected.is_in_turn, true)
+        {
+            // What was in hand then is lost: this is no clean end, whoever has caught it.
+            return Self::end(self, Some(Err(BodyErrorKind::Panicked.into())));
+        }
+        let polled = self.as_mut().poll_turns(cx);
+        if let Some(inspected) = self.project().inspected {
+            inspected.is_in_turn = false;
+        }
+        polled
+    }
+
+    /// It is not polled again, and may hold much.
+    fn end(
+        self: Pin<&mut Self>,
+        last: Option<Result<Frame<Bytes>, BodyError>>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut this = self.project();
+        this.body.set(body::ResponseBody::default());
+        *this.inspected = None;
+        Poll::Ready(last)
+    }
+
+    fn poll_turns(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut this = self.as_mut().project();
         let mut turns = 0;
         loop {
             let Some(inspected) = this.inspected else {
@@ -175,10 +208,7 @@ where
                     .map(|one| Ok(Frame::trailers(one))),
                 Turn::Failed(error) => Some(Err(error)),
             };
-            // It is not polled again, and may hold much.
-            this.body.set(body::ResponseBody::default());
-            *this.inspected = None;
-            return Poll::Ready(last);
+            return self.end(last);
         }
     }
 }

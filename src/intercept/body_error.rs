@@ -24,6 +24,9 @@ pub enum BodyErrorKind {
     /// [nothing may](super::InterceptLayer::with_unreadable_refused).
     /// Nobody waited for an answer who could have been told.
     Unreadable,
+    /// Something has panicked while the body was polled, and it was polled again: what it had in hand is
+    /// lost.
+    Panicked,
 }
 
 impl BodyError {
@@ -53,6 +56,7 @@ impl BodyErrorKind {
             Self::Inner => "the response broke off",
             Self::MessageTooLarge => "a message of the response is too large to be inspected",
             Self::Unreadable => "the response cannot be inspected",
+            Self::Panicked => "something panicked in the response",
         }
     }
 }

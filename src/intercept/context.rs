@@ -2,7 +2,7 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use http::Extensions;
@@ -16,6 +16,7 @@ use crate::{
     jsonrpc::{Kind, RequestId},
     message,
     protocol::Era,
+    store::Owner,
 };
 
 /// Where a message goes.
@@ -45,26 +46,21 @@ pub(super) struct Exchange {
     extensions: Extensions,
     /// The requests in its body.
     requests: Box<[Message]>,
-    /// Of many, each by its id.
-    index: Option<HashMap<RequestId, usize>>,
+    /// Which of them has an id, if they are many and somebody has asked.
+    by_id: OnceLock<HashMap<RequestId, usize>>,
+    /// Each value in an `Arc`, so that none is cloned with it locked.
     data: Mutex<Extensions>,
 }
 
-impl Exchange {
-    /// As many are looked through as soon as looked up.
-    const FEW: usize = 8;
+/// How many requests are looked through one by one.
+const FEW: usize = 16;
 
+impl Exchange {
     pub(super) fn new(extensions: Extensions, requests: Box<[Message]>) -> Arc<Self> {
-        let index = (requests.len() > Self::FEW).then(|| {
-            let ids = requests.iter().map(|one| one.envelope().id());
-            // Of two with one id, the first.
-            let all = ids.enumerate().rev();
-            all.filter_map(|(nth, id)| Some((id?, nth))).collect()
-        });
         Arc::new(Self {
             extensions,
             requests,
-            index,
+            by_id: OnceLock::new(),
             data: Mutex::default(),
         })
     }
@@ -85,14 +81,23 @@ impl Exchange {
     /// Which of the requests that response answers.
     pub(super) fn request_of(&self, response: &Message) -> Option<usize> {
         let response = response.envelope();
-        if let Some(index) = &self.index {
-            return index.get(&response.id()?).copied();
+        if self.requests.len() <= FEW {
+            let mut requests = self.requests.iter();
+            return requests.position(|request| request.envelope().has_id_of(&response));
         }
-        let mut requests = self.requests.iter();
-        requests.position(|request| request.envelope().has_id_of(&response))
+        let by_id = self.by_id.get_or_init(|| {
+            let mut by_id = HashMap::with_capacity(self.requests.len());
+            for (nth, request) in self.requests.iter().enumerate() {
+                if let Some(id) = request.envelope().id() {
+                    by_id.entry(id).or_insert(nth);
+                }
+            }
+            by_id
+        });
+        by_id.get(&response.id()?).copied()
     }
 
-    /// Interceptors are not called with it locked, so nobody has left it half done.
+    /// Nothing of others runs with it locked, so nobody has left it half done.
     fn data(&self) -> MutexGuard<'_, Extensions> {
         self.data.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -171,13 +176,29 @@ impl Context {
     /// Keeps a value for later messages of the exchange: a request and all that comes of it. It takes the
     /// place of one of the same type, which is returned.
     pub fn insert<T: Clone + Send + Sync + 'static>(&self, value: T) -> Option<T> {
-        self.exchange.data().insert(value)
+        let value = Arc::new(value);
+        let old = self.exchange.data().insert(value);
+        old.map(Arc::unwrap_or_clone)
     }
 
     /// A value that was kept.
     #[must_use]
     pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
-        self.exchange.data().get().cloned()
+        let value: Option<Arc<T>> = self.exchange.data().get().cloned();
+        value.as_deref().cloned()
+    }
+
+    /// Whom a message that is held counts for: the principal, else the session, else everybody together.
+    pub(super) fn owner(&self) -> Owner {
+        #[cfg(feature = "auth")]
+        if let Some(principal) = self.principal() {
+            return principal.owner();
+        }
+        #[cfg(feature = "session")]
+        if let Some(session) = self.session() {
+            return session.owner();
+        }
+        Owner::ANONYMOUS
     }
 
     /// The method of a message, or of the request that it answers; `None` if nobody knows.

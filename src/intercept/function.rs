@@ -4,6 +4,7 @@ use super::{Context, Decision, Interceptor, Interest, Judgement, Message, Unneed
 
 /// An interceptor out of a function that decides at once, made by [`sync_fn`].
 #[derive(Clone)]
+#[must_use]
 pub struct SyncFn<F> {
     interest: Interest,
     decide: F,
@@ -11,6 +12,7 @@ pub struct SyncFn<F> {
 
 /// An interceptor out of an async function, made by [`async_fn`].
 #[derive(Clone)]
+#[must_use]
 pub struct AsyncFn<F> {
     interest: Interest,
     decide: F,

@@ -1,9 +1,11 @@
-use std::{error::Error, fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{error::Error, fmt, future::Future, str::FromStr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::{
     Denial, Direction, Message,
+    message::beginning,
     pause::{Decided, Held},
     state::{InterceptStats, State},
 };
@@ -46,7 +48,7 @@ pub struct PauseHandle {
     state: Arc<State>,
 }
 
-/// The number of a held message: of this process, and never used twice.
+/// The number of a held message: of this process and this layer, and never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PauseId(u64);
 
@@ -67,8 +69,10 @@ pub enum PauseError {
     /// The message is not held any more: its client is gone, its deadline has passed, or somebody else has
     /// decided.
     NotHeld,
-    /// The new text is not a message of the same kind, method and id.
+    /// The new text is not a message of the same kind, method, id and revision.
     InvalidMessage,
+    /// The new text is longer than a message [may be](super::InterceptLayer::with_max_message_bytes).
+    MessageTooLarge,
 }
 
 impl PauseHandle {
@@ -76,6 +80,27 @@ impl PauseHandle {
     #[must_use]
     pub fn list(&self) -> Vec<HeldMessage> {
         self.state.pauses.look(HeldMessage::new)
+    }
+
+    /// Waits until what is held is not what it was when this was called: a message has come, or one is not
+    /// held any more.
+    ///
+    /// Who calls it before a look at the [`list`](Self::list) and waits after it misses nothing. Dropped, it
+    /// has no effect. Outside of a tokio runtime, a deadline that passes does not end it.
+    ///
+    /// ```
+    /// # async fn first(pauses: shadowcat::intercept::PauseHandle) -> shadowcat::intercept::HeldMessage {
+    /// loop {
+    ///     let changed = pauses.changed();
+    ///     if let Some(held) = pauses.list().into_iter().next() {
+    ///         return held;
+    ///     }
+    ///     changed.await;
+    /// }
+    /// # }
+    /// ```
+    pub fn changed(&self) -> impl Future<Output = ()> + Send + '_ {
+        self.state.pauses.changed()
     }
 
     /// Lets a message go on as it is.
@@ -93,7 +118,12 @@ impl PauseHandle {
     ///
     /// If it is not held; or if the text may not take its place, and then it still is.
     pub fn replace(&self, id: PauseId, text: impl Into<Bytes>) -> Result<(), PauseError> {
-        let held = self.state.pauses.message(id.0).ok_or(PauseError::NotHeld)?;
+        let held = self.state.pauses.message(id.0);
+        let (held, max) = held.ok_or(PauseError::NotHeld)?;
+        let text = text.into();
+        if text.len() > max {
+            return Err(PauseError::MessageTooLarge);
+        }
         let new = Message::read(text).filter(|new| held.may_become(new));
         self.decide(id, Decided::Replace(new.ok_or(PauseError::InvalidMessage)?))
     }
@@ -123,8 +153,8 @@ impl HeldMessage {
     /// The most of a message that [`preview`](Self::preview) shows, in bytes.
     pub const MAX_PREVIEW_BYTES: usize = 512;
 
-    fn new(number: u64, held: &Held) -> Self {
-        let age = held.since.elapsed();
+    fn new(number: u64, held: &Held, now: Instant) -> Self {
+        let age = now.duration_since(held.since);
         Self {
             id: PauseId(number),
             direction: held.cx.direction(),
@@ -180,12 +210,7 @@ impl HeldMessage {
     /// How the message begins, up to [512 bytes](Self::MAX_PREVIEW_BYTES).
     #[must_use]
     pub fn preview(&self) -> &str {
-        let text = self.message.as_str();
-        let mut end = text.len().min(Self::MAX_PREVIEW_BYTES);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        &text[..end]
+        beginning(self.message.as_str(), Self::MAX_PREVIEW_BYTES)
     }
 }
 
@@ -207,7 +232,10 @@ impl fmt::Display for PauseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotHeld => "the message is not held any more",
-            Self::InvalidMessage => "the text is not a message of the same kind, method and id",
+            Self::InvalidMessage => {
+                "the text is not a message of the same kind, method, id and revision"
+            }
+            Self::MessageTooLarge => "the text is longer than a message may be",
         })
     }
 }

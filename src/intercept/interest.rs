@@ -92,6 +92,9 @@ impl Interest {
     }
 
     /// The requests of clients that have this method.
+    ///
+    /// What has no id is a notification, whatever its method is, and not among them. A server may act on it
+    /// nevertheless: who has to stop those too [adds](Self::add) them.
     pub fn requests(method: &str) -> Self {
         Self::none().add(Direction::ToServer, Kind::Request, method)
     }
@@ -101,7 +104,7 @@ impl Interest {
         Self::none().add(Direction::ToClient, Kind::Response, method)
     }
 
-    /// The requests of clients that have this method, and the responses to them.
+    /// The [requests](Self::requests) of clients that have this method, and the responses to them.
     pub fn exchanges(method: &str) -> Self {
         Self::requests(method).add(Direction::ToClient, Kind::Response, method)
     }

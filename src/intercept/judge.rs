@@ -1,7 +1,6 @@
 use std::{
     fmt,
     future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context as TaskContext, Poll, ready},
     time::Duration,
@@ -11,7 +10,7 @@ use pin_project_lite::pin_project;
 
 use super::{
     Judgement, Links, Pause,
-    failure::Failure,
+    failure::{Failure, caught},
     layer::Shared,
     pause::Ticket,
     work::{Outcome, Progress, Work},
@@ -27,6 +26,16 @@ pin_project! {
         wait: Wait<F>,
         #[pin]
         deadline: Deadline,
+    }
+
+    impl<F> PinnedDrop for Judge<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut wait = this.project().wait;
+            // Whoever drops a response must not be hit by what an interceptor left in it (C48).
+            if caught(|| wait.set(Wait::Nothing)).is_err() {
+                tracing::warn!("an interceptor panicked when it was dropped");
+            }
+        }
     }
 }
 
@@ -112,7 +121,7 @@ impl<F: Future<Output = Judgement>> Judge<F> {
                     timeout,
                 } => {
                     let at = *at;
-                    let judged = match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+                    let judged = match caught(|| future.poll(cx)) {
                         Ok(Poll::Ready(judgement)) => judgement.map_err(Failure::Error),
                         Ok(Poll::Pending) => {
                             let Some(timeout) = *timeout else {
@@ -121,14 +130,11 @@ impl<F: Future<Output = Judgement>> Judge<F> {
                             ready!(deadline.poll(timeout, cx));
                             Err(Failure::TimedOut)
                         }
-                        Err(_) => Err(Failure::Panicked),
+                        Err(panicked) => Err(panicked),
                     };
                     // Before anything follows from it: dropped, it may panic too (C48).
-                    let dropped = catch_unwind(AssertUnwindSafe(|| this.wait.set(Wait::Nothing)));
-                    let judged = judged.and_then(|verdict| match dropped {
-                        Ok(()) => Ok(verdict),
-                        Err(_) => Err(Failure::Panicked),
-                    });
+                    let dropped = caught(|| this.wait.set(Wait::Nothing));
+                    let judged = judged.and_then(|verdict| dropped.map(|()| verdict));
                     shared.resume(work, at, judged)
                 }
                 WaitProj::Delayed { time } => {
@@ -137,15 +143,19 @@ impl<F: Future<Output = Judgement>> Judge<F> {
                 }
                 WaitProj::Held { ticket, pause } => {
                     let pause = *pause;
-                    match ticket.poll(cx) {
-                        Poll::Ready(decided) => shared.released(work, decided),
+                    let decided = match ticket.poll(cx) {
+                        Poll::Ready(decided) => decided,
                         Poll::Pending => {
-                            ready!(deadline.poll(pause.deadline(), cx));
-                            match ticket.close() {
-                                Some(decided) => shared.released(work, decided),
-                                None => shared.expired(work, pause),
-                            }
+                            let Some(over) = ticket.over() else {
+                                return Poll::Pending;
+                            };
+                            ready!(deadline.poll_until(over, cx));
+                            ticket.close()
                         }
+                    };
+                    match decided {
+                        Some(decided) => shared.released(work, decided),
+                        None => shared.expired(work, pause),
                     }
                 }
             };

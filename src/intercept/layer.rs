@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{Intercept, InterceptHandle, Links, state::State};
+use super::{Intercept, InterceptHandle, Links, pause::Bounds, state::State};
 use crate::sse::DEFAULT_MAX_EVENT_BYTES;
 
 /// Has interceptors look at every message.
@@ -28,7 +28,30 @@ pub(super) struct Config {
     pub(super) max_message_bytes: usize,
     pub(super) refuses_unreadable: bool,
     pub(super) max_held: usize,
+    pub(super) max_held_bytes: usize,
+    pub(super) max_held_per_owner: Option<usize>,
     pub(super) keep_alive: Option<Duration>,
+}
+
+impl Config {
+    pub(super) const DEFAULT: Self = Self {
+        max_message_bytes: InterceptLayer::DEFAULT_MAX_MESSAGE_BYTES,
+        refuses_unreadable: false,
+        max_held: InterceptLayer::DEFAULT_MAX_HELD,
+        max_held_bytes: InterceptLayer::DEFAULT_MAX_HELD_BYTES,
+        max_held_per_owner: None,
+        keep_alive: Some(InterceptLayer::DEFAULT_KEEP_ALIVE),
+    };
+
+    /// How much may be held.
+    pub(super) const fn bounds(&self) -> Bounds {
+        Bounds {
+            messages: self.max_held,
+            bytes: self.max_held_bytes,
+            per_owner: self.max_held_per_owner,
+            replacement: self.max_message_bytes,
+        }
+    }
 }
 
 impl<L: Links> InterceptLayer<L> {
@@ -38,12 +61,7 @@ impl<L: Links> InterceptLayer<L> {
         Self {
             shared: Arc::new(Shared {
                 links: Arc::new(links),
-                config: Config {
-                    max_message_bytes: InterceptLayer::DEFAULT_MAX_MESSAGE_BYTES,
-                    refuses_unreadable: false,
-                    max_held: InterceptLayer::DEFAULT_MAX_HELD,
-                    keep_alive: Some(InterceptLayer::DEFAULT_KEEP_ALIVE),
-                },
+                config: Config::DEFAULT,
                 state: Arc::default(),
             }),
         }
@@ -56,6 +74,9 @@ impl InterceptLayer<()> {
 
     /// How many messages are held at a time by default: 1,024.
     pub const DEFAULT_MAX_HELD: usize = 1_024;
+
+    /// How many bytes those have together by default: 64 MiB.
+    pub const DEFAULT_MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
 
     /// How long a client hears nothing by default while an event is held, before it is sent a comment: 15 s.
     pub const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -78,14 +99,32 @@ impl<L> InterceptLayer<L> {
     /// By default that passes (S22), because servers also send other things. What clients may take for
     /// [a response](crate::intercept#what-counts-as-a-response) does not pass unread in either case, if
     /// somebody is interested in responses. Nor do requests that cannot be read, if somebody is interested in
-    /// them.
+    /// anything.
     pub fn with_unreadable_refused(self, refused: bool) -> Self {
         self.change(|config| config.refuses_unreadable = refused)
     }
 
     /// How many messages are held at a time. One more is treated as if its deadline had passed.
+    ///
+    /// A message is held until somebody decides or its deadline has passed, whether its client is there to
+    /// read what comes of it or not.
     pub fn with_max_held(self, messages: usize) -> Self {
         self.change(|config| config.max_held = messages)
+    }
+
+    /// How many bytes the messages that are held have together, each with the body or event that it came
+    /// in. One that would be too much is treated as if its deadline had passed.
+    pub fn with_max_held_bytes(self, bytes: usize) -> Self {
+        self.change(|config| config.max_held_bytes = bytes)
+    }
+
+    /// How many of them are one client's: a principal's, or a session's where there is no principal; those
+    /// of all others count together. By default a quarter of [all](Self::with_max_held). One more is
+    /// treated as if its deadline had passed.
+    ///
+    /// Who has more than one has no greater part of the bytes than of the messages.
+    pub fn with_max_held_per_owner(self, messages: usize) -> Self {
+        self.change(|config| config.max_held_per_owner = Some(messages))
     }
 
     /// Sends the client of a stream a comment whenever it has heard nothing for that long because an event

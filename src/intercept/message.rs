@@ -116,6 +116,11 @@ impl Message {
         self.spans.range()
     }
 
+    /// How much memory it keeps: a part of a body keeps all of it.
+    pub(super) const fn held_len(&self) -> usize {
+        self.body.len()
+    }
+
     /// Its method as the text that it says.
     #[inline]
     pub(super) fn method(&self) -> Option<Cow<'_, [u8]>> {
@@ -135,9 +140,20 @@ impl Message {
         self.kind() == new.kind()
             && self.method() == new.method()
             && has_same_id
+            // A header says it too, and the era follows from it.
+            && ours.claim() == theirs.claim()
             && is_as_clear
             && theirs.is_jsonrpc_2()
     }
+}
+
+/// How a text begins: whole characters of it, up to `max` bytes.
+pub(super) fn beginning(text: &str, max: usize) -> &str {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 impl fmt::Debug for Message {

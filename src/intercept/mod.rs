@@ -127,14 +127,14 @@
 //!
 //! # Failures
 //!
-//! An interceptor that panics, returns an error, takes longer than [5 s](Options::DEFAULT_TIMEOUT), or says
-//! something that is not the same message, has failed. Then the message is refused, with code −32603 and,
+//! An interceptor that panics, wherever, returns an error, takes longer than [5 s](Options::DEFAULT_TIMEOUT),
+//! or says something that is not the same message, has failed. Then the message is refused, with code −32603 and,
 //! for a request, status 500 (IC-2); the log says why, and the client is not told. Those who only watch may
 //! [let it pass](Interceptor::pass_on_failure) instead.
 //!
 //! | condition | what happens |
 //! |---|---|
-//! | a request that is no JSON, no JSON-RPC message, or can be read in two ways, if somebody is interested (B52) | 400, −32700 or −32600 |
+//! | a request that is no JSON, no JSON-RPC message, or can be read in two ways, if somebody is interested in anything, in either direction (B52) | 400, −32700 or −32600 |
 //! | what clients may take for a response, and nobody can judge, if somebody is interested in responses | the response ends, with −32603 for whoever waits |
 //! | something else in a response that is no JSON-RPC message | it passes (S22), or [ends the response](InterceptLayer::with_unreadable_refused) with −32603 for whoever waits |
 //! | a response that is compressed, or of several types one of which is an event stream | 502, −32603 |
@@ -142,14 +142,15 @@
 //! | a JSON reply of which nothing is left | −31403 for whoever waits |
 //! | a message of more than [16 MiB](InterceptLayer::DEFAULT_MAX_MESSAGE_BYTES) in a response, if somebody is interested | the response ends, with −32603 for whoever waits |
 //! | a replacement of more than that | the interceptor has failed |
-//! | more than [1,024](InterceptLayer::DEFAULT_MAX_HELD) messages would be held | it is treated as if its deadline had passed |
+//! | more than [1,024](InterceptLayer::DEFAULT_MAX_HELD) messages would be held, or more than [64 MiB](InterceptLayer::DEFAULT_MAX_HELD_BYTES), or more than [a quarter of them](InterceptLayer::with_max_held_per_owner) for one client | it is treated as if its deadline had passed |
 //! | a request body that nobody outside has read | 413 beyond 4 MiB, 408 after 30 s |
 //!
 //! # Holding messages
 //!
-//! A [`PauseHandle`] lists what is held, releases, replaces or refuses it. Each message has a deadline,
-//! [5 min](Pause::DEFAULT_DEADLINE) by default, after which it is refused, or released if the verdict says
-//! so. Of a request that is held, nobody hears anything; while an event is, its client is sent comments
+//! A [`PauseHandle`] lists what is held, releases, replaces or refuses it, and tells of
+//! [changes](PauseHandle::changed). Each message has a deadline, [5 min](Pause::DEFAULT_DEADLINE) by default,
+//! after which nobody can decide any more, and it is refused, or released if the verdict says so: also if
+//! its client has not read anything meanwhile. Of a request that is held, nobody hears anything; while an event is, its client is sent comments
 //! every [15 s](InterceptLayer::DEFAULT_KEEP_ALIVE).
 //!
 //! # Ordering
@@ -166,10 +167,17 @@
 //! without its client, and so do both. No task is spawned and no thread blocked: whoever polls the response
 //! polls the interceptor.
 //!
+//! # Memory
+//!
+//! An exchange that somebody is interested in keeps the body of its request and a clone of its extensions
+//! until its response is over, for [`Context`]: of a stream, as long as that lasts. A message that is held
+//! keeps the body or the event that it came in.
+//!
 //! # Security
 //!
 //! A policy is worth nothing if it judges another message than the one that the server runs, or does not see
-//! all of them. Requests are judged whatever their content type is. Responses are judged by all that a client
+//! all of them. Requests are judged whatever their content type is. A `tools/call` without an id is a
+//! notification, and a server may run it nevertheless: [`Interest::requests`] is not about those. Responses are judged by all that a client
 //! may [take for one](#what-counts-as-a-response), whatever their status is; only a JSON reply to a request
 //! of a method that nobody is interested in is left alone. What is neither JSON nor an event stream is not
 //! judged by default, but passes, and so does what nobody takes for a response: where secrets must not leave,

@@ -51,6 +51,7 @@ impl Default for Options {
 /// An interceptor with other options, made by [`Interceptor::with_timeout`] and
 /// [`Interceptor::pass_on_failure`].
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct Configured<I> {
     interceptor: I,
     options: Options,

@@ -1,24 +1,55 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    future::{Future, poll_fn},
+    mem,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context as TaskContext, Poll, Waker},
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use super::{Context, Denial, Message, Pause};
+use crate::{deadline::Deadline, store::Owner};
 
 /// The messages that are held, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Pauses {
     table: Mutex<Table>,
+    /// Told of each change of what is held.
+    changed: Notify,
+}
+
+/// How much may be held.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) messages: usize,
+    pub(super) bytes: usize,
+    /// Messages; `None` is a quarter of all.
+    pub(super) per_owner: Option<usize>,
+    /// The longest text in a message's place, in bytes.
+    pub(super) replacement: usize,
 }
 
 #[derive(Debug, Default)]
 struct Table {
     next: u64,
+    /// About which nobody has decided.
     held: BTreeMap<u64, Held>,
+    /// When those are over that ever are.
+    deadlines: BTreeSet<(Instant, u64)>,
+    /// What was decided, until the message takes it.
+    decided: HashMap<u64, Decided>,
+    total: Share,
+    owners: HashMap<Owner, Share>,
+}
+
+/// What some of the messages come to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    messages: usize,
+    bytes: usize,
 }
 
 /// A message that is held.
@@ -28,8 +59,10 @@ pub(super) struct Held {
     pub(super) message: Message,
     pub(super) since: Instant,
     pub(super) deadline: Duration,
-    /// `None` as long as nobody has decided.
-    decided: Option<Decided>,
+    pub(super) max_bytes: usize,
+    /// `None` if that is never.
+    over: Option<Instant>,
+    owner: Owner,
     waker: Option<Waker>,
 }
 
@@ -46,6 +79,22 @@ pub(super) enum Decided {
 pub(super) struct Ticket {
     pauses: Arc<Pauses>,
     number: u64,
+    over: Option<Instant>,
+}
+
+impl Bounds {
+    fn per_owner(&self) -> usize {
+        self.per_owner.unwrap_or(self.messages.div_ceil(4))
+    }
+
+    /// How many bytes an owner may have who has more than one message: as much of all bytes as of all
+    /// messages.
+    fn bytes_per_owner(&self) -> usize {
+        let all = self.messages.max(1);
+        let part = self.per_owner().min(all);
+        let bytes = self.bytes as u128 * part as u128 / all as u128;
+        usize::try_from(bytes).unwrap_or(self.bytes)
+    }
 }
 
 impl Decided {
@@ -60,71 +109,117 @@ impl Decided {
 }
 
 impl Pauses {
-    /// Holds a message, unless there are `max` already.
+    /// Holds a message, unless there is no room for it.
     pub(super) fn hold(
         self: &Arc<Self>,
         cx: &Context,
         message: &Message,
         pause: Pause,
-        max: usize,
+        bounds: &Bounds,
     ) -> Option<Ticket> {
-        let mut table = self.lock();
-        if table.held.len() >= max {
-            return None;
-        }
-        let number = table.next;
-        table.next += 1;
-        let held = Held {
-            cx: cx.clone(),
-            message: message.clone(),
-            since: Instant::now(),
-            deadline: pause.deadline(),
-            decided: None,
-            waker: None,
-        };
-        table.held.insert(number, held);
-        Some(Ticket {
-            pauses: Arc::clone(self),
-            number,
+        let owner = cx.owner();
+        let ticket = self.with(|table, now| {
+            if !table.has_room(&owner, message.held_len(), bounds) {
+                return None;
+            }
+            let over = now.checked_add(pause.deadline());
+            let number = table.insert(Held {
+                cx: cx.clone(),
+                message: message.clone(),
+                since: now,
+                deadline: pause.deadline(),
+                max_bytes: bounds.replacement,
+                over,
+                owner,
+                waker: None,
+            });
+            Some(Ticket {
+                pauses: Arc::clone(self),
+                number,
+                over,
+            })
+        })?;
+        self.changed.notify_waiters();
+        Some(ticket)
+    }
+
+    /// How many are held.
+    pub(super) fn count(&self) -> usize {
+        self.with(|table, _| table.held.len())
+    }
+
+    /// Looks at those that are held, oldest first.
+    pub(super) fn look<T>(&self, look: impl Fn(u64, &Held, Instant) -> T) -> Vec<T> {
+        self.with(|table, now| {
+            let held = table.held.iter();
+            held.map(|(number, held)| look(*number, held, now))
+                .collect()
         })
     }
 
-    /// How many are held about which nobody has decided.
-    pub(super) fn count(&self) -> usize {
-        let table = self.lock();
-        let open = table.held.values().filter(|held| held.decided.is_none());
-        open.count()
+    /// The message of that number, if it is held, and how long one in its place may be.
+    pub(super) fn message(&self, number: u64) -> Option<(Message, usize)> {
+        self.with(|table, _| {
+            let held = table.held.get(&number)?;
+            Some((held.message.clone(), held.max_bytes))
+        })
     }
 
-    /// Looks at those about which nobody has decided.
-    pub(super) fn look<T>(&self, look: impl Fn(u64, &Held) -> T) -> Vec<T> {
-        let table = self.lock();
-        let open = table.held.iter().filter(|(_, held)| held.decided.is_none());
-        open.map(|(number, held)| look(*number, held)).collect()
-    }
-
-    /// The message of that number, if nobody has decided about it.
-    pub(super) fn message(&self, number: u64) -> Option<Message> {
-        let table = self.lock();
-        let held = table.held.get(&number)?;
-        held.decided.is_none().then(|| held.message.clone())
-    }
-
-    /// Decides about a message. False if it is not held, or somebody has been faster.
+    /// Decides about a message. False if it is not held, or not any more.
     pub(super) fn decide(&self, number: u64, decided: Decided) -> bool {
-        let mut table = self.lock();
-        let held = table.held.get_mut(&number);
-        let Some(held) = held.filter(|held| held.decided.is_none()) else {
-            return false;
-        };
-        held.decided = Some(decided);
-        let waker = held.waker.take();
-        drop(table);
-        // Not with the table locked: whoever is woken may come back at once.
-        if let Some(waker) = waker {
-            waker.wake();
+        let mut decided = Some(decided);
+        let held = self.with(|table, _| {
+            let held = table.remove(number)?;
+            table
+                .decided
+                .extend(decided.take().map(|one| (number, one)));
+            Some(held)
+        });
+        let is_held = held.is_some();
+        self.let_go(held);
+        is_held
+    }
+
+    /// Waits until what is held is not what it was when this was called.
+    pub(super) fn changed(&self) -> impl Future<Output = ()> + Send + '_ {
+        // Before the look at the deadlines, so that nothing comes between the two.
+        let changed = self.changed.notified();
+        let over = self.with(|table, _| Some(table.deadlines.first()?.0));
+        async move {
+            let (mut changed, mut deadline) = (pin!(changed), pin!(Deadline::new()));
+            poll_fn(|cx| match (changed.as_mut().poll(cx), over) {
+                (Poll::Pending, Some(over)) => deadline.as_mut().poll_until(over, cx),
+                (changed, _) => changed,
+            })
+            .await;
         }
-        true
+    }
+
+    /// Works with the table, after those have left it whose deadline has passed: their bodies may not have
+    /// been polled since.
+    fn with<T>(&self, work: impl FnOnce(&mut Table, Instant) -> T) -> T {
+        let now = Instant::now();
+        let mut table = self.lock();
+        let over = table.expire(now);
+        let result = work(&mut table, now);
+        drop(table);
+        self.let_go(over);
+        result
+    }
+
+    /// Tells those that they are not held any more. Not with the table locked: whoever is woken may come
+    /// back at once, and what is dropped may run code of others.
+    fn let_go(&self, gone: impl IntoIterator<Item = Held>) {
+        let mut is_changed = false;
+        for held in gone {
+            is_changed = true;
+            if let Some(waker) = held.waker {
+                waker.wake();
+            }
+        }
+        if is_changed {
+            self.changed.notify_waiters();
+        }
     }
 
     // Nothing of others runs with it locked, so nobody has left it half done.
@@ -133,38 +228,165 @@ impl Pauses {
     }
 }
 
+impl Table {
+    fn has_room(&self, owner: &Owner, len: usize, bounds: &Bounds) -> bool {
+        let own = self.owners.get(owner).copied().unwrap_or_default();
+        self.total.messages < bounds.messages
+            && self.total.with(len) <= bounds.bytes
+            && own.messages < bounds.per_owner()
+            // The first one may take more than its share, or long messages could never be held.
+            && (own.messages == 0 || own.with(len) <= bounds.bytes_per_owner())
+    }
+
+    fn insert(&mut self, held: Held) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        let len = held.message.held_len();
+        self.total.add(len);
+        self.owners.entry(held.owner).or_default().add(len);
+        self.deadlines.extend(held.over.map(|over| (over, number)));
+        self.held.insert(number, held);
+        number
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Held> {
+        let held = self.held.remove(&number)?;
+        let len = held.message.held_len();
+        self.total.take(len);
+        if let Some(own) = self.owners.get_mut(&held.owner) {
+            own.take(len);
+            if own.messages == 0 {
+                self.owners.remove(&held.owner);
+            }
+        }
+        if let Some(over) = held.over {
+            self.deadlines.remove(&(over, number));
+        }
+        Some(held)
+    }
+
+    /// Removes those whose deadline has passed.
+    fn expire(&mut self, now: Instant) -> Vec<Held> {
+        let mut gone = Vec::new();
+        while let Some(&(over, number)) = self.deadlines.first()
+            && over <= now
+        {
+            self.deadlines.pop_first();
+            gone.extend(self.remove(number));
+        }
+        gone
+    }
+}
+
+impl Share {
+    const fn with(self, len: usize) -> usize {
+        self.bytes.saturating_add(len)
+    }
+
+    const fn add(&mut self, len: usize) {
+        self.messages += 1;
+        self.bytes += len;
+    }
+
+    const fn take(&mut self, len: usize) {
+        self.messages -= 1;
+        self.bytes -= len;
+    }
+}
+
 impl Ticket {
-    /// Waits for a decision.
-    pub(super) fn poll(&self, cx: &mut TaskContext<'_>) -> Poll<Decided> {
-        let mut table = self.pauses.lock();
-        let Some(held) = table.held.get_mut(&self.number) else {
-            // It is there as long as its ticket.
-            return Poll::Ready(Decided::Release);
-        };
-        if let Some(decided) = held.decided.take() {
-            // Taken by the one who drops the ticket next, so nobody decides again.
-            held.decided = Some(Decided::Release);
-            return Poll::Ready(decided);
-        }
-        match &mut held.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => held.waker = Some(cx.waker().clone()),
-        }
-        Poll::Pending
+    /// When its deadline has passed; `None` if that is never.
+    pub(super) const fn over(&self) -> Option<Instant> {
+        self.over
+    }
+
+    /// Waits for a decision; there is none if the deadline has passed.
+    pub(super) fn poll(&self, cx: &mut TaskContext<'_>) -> Poll<Option<Decided>> {
+        // A waker is somebody's too: it is cloned, and the old one dropped, with the table unlocked.
+        let mut waker = Some(cx.waker().clone());
+        self.pauses
+            .with(|table, _| match table.held.get_mut(&self.number) {
+                Some(held) => {
+                    mem::swap(&mut held.waker, &mut waker);
+                    Poll::Pending
+                }
+                None => Poll::Ready(table.decided.remove(&self.number)),
+            })
     }
 
     /// Waits no longer. What was decided in the meantime counts, and nothing after that.
     pub(super) fn close(&self) -> Option<Decided> {
-        let mut table = self.pauses.lock();
-        let held = table.held.get_mut(&self.number)?;
-        held.decided.replace(Decided::Release)
+        let (held, decided) = self.pauses.with(|table, _| {
+            let held = table.remove(self.number);
+            (held, table.decided.remove(&self.number))
+        });
+        // Its waker is that of whoever closes it.
+        if held.is_some() {
+            self.pauses.changed.notify_waiters();
+        }
+        decided
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let held = self.pauses.lock().held.remove(&self.number);
-        // What it holds may run code of others: not with the table locked.
-        drop(held);
+        self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use http::Extensions;
+
+    use super::{super::Direction, *};
+
+    fn held(pauses: &Arc<Pauses>, deadline: Duration) -> Ticket {
+        const BOUNDS: Bounds = Bounds {
+            messages: 4,
+            bytes: 1_000,
+            per_owner: Some(4),
+            replacement: 1_000,
+        };
+        let cx = Context::new(Direction::ToServer, Extensions::new());
+        let message = r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#;
+        let message = Message::read(message).expect("a message");
+        let pause = Pause::new().with_deadline(deadline);
+        let ticket = pauses.hold(&cx, &message, pause, &BOUNDS);
+        ticket.expect("there is room")
+    }
+
+    /// Between the last poll and the end of the wait, somebody on another thread decides.
+    #[test]
+    fn decision_that_races_the_end_of_the_wait_counts_and_none_after_it() {
+        let pauses = Arc::default();
+        let ticket = held(&pauses, Duration::from_secs(60));
+        let mut cx = TaskContext::from_waker(Waker::noop());
+        assert!(ticket.poll(&mut cx).is_pending());
+        assert!(pauses.decide(0, Decided::Release));
+        assert!(!pauses.decide(0, Decided::Release), "once");
+        assert!(matches!(ticket.close(), Some(Decided::Release)));
+        let ticket = held(&pauses, Duration::from_secs(60));
+        assert!(ticket.close().is_none());
+        assert!(!pauses.decide(1, Decided::Release), "it has gone on");
+        assert!(matches!(ticket.poll(&mut cx), Poll::Ready(None)));
+    }
+
+    #[test]
+    fn nothing_is_left_of_what_is_gone() {
+        let pauses: Arc<Pauses> = Arc::default();
+        drop(held(&pauses, Duration::MAX));
+        drop(held(&pauses, Duration::ZERO));
+        let decided = held(&pauses, Duration::from_secs(60));
+        assert!(pauses.decide(2, Decided::Release));
+        drop(decided);
+        let expired = held(&pauses, Duration::ZERO);
+        assert_eq!(pauses.count(), 0);
+        drop(expired);
+        let table = pauses.lock();
+        assert!(table.held.is_empty() && table.deadlines.is_empty());
+        assert!(table.decided.is_empty() && table.owners.is_empty());
+        assert_eq!((table.total.messages, table.total.bytes), (0, 0));
     }
 }

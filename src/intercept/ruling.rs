@@ -90,13 +90,14 @@ impl Ruling {
         let mut text = Vec::from(b"[");
         let mut sum = Answered {
             status: StatusCode::OK,
-            code: Some(code::FORBIDDEN),
+            code: None,
         };
         let mut gone = StatusCode::ACCEPTED;
+        let mut is_cut = false;
         for (message, settled) in all.iter().zip(settled) {
             let answer = match settled {
                 Settled::Answered(answer, answered) => {
-                    sum.status = sum.status.max(answered.status);
+                    sum = sum.or(answered);
                     answer
                 }
                 Settled::Gone(status) => {
@@ -104,6 +105,7 @@ impl Ruling {
                     continue;
                 }
                 Settled::Same | Settled::Changed(_) if message.kind() == Kind::Request => {
+                    is_cut = true;
                     synthetic::not_forwarded(message)
                 }
                 Settled::Same | Settled::Changed(_) => continue,
@@ -115,6 +117,13 @@ impl Ruling {
         }
         if text.len() == 1 {
             return Self::gone(gone);
+        }
+        if is_cut {
+            // The reason is more to say.
+            sum.code = sum.code.or(Some(code::FORBIDDEN));
+        }
+        if gone.is_server_error() {
+            sum = sum.or(Answered::failed());
         }
         text.put_u8(b']');
         Self::answer(text.into(), sum)

@@ -7,6 +7,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
+use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
@@ -52,6 +53,11 @@ impl<S, L> Intercept<S, L> {
 }
 
 impl<S, L: Links> Intercept<S, L> {
+    /// Asks `links` about what goes to `inner` and what comes back, with nothing else set.
+    pub fn new(inner: S, links: L) -> Self {
+        Self::layer(links).layer(inner)
+    }
+
     /// The layer that makes this service, with nothing else set.
     pub fn layer(links: L) -> InterceptLayer<L> {
         InterceptLayer::new(links)

@@ -88,7 +88,8 @@ pub struct InterceptStats {
     pub paused_total: u64,
     /// Messages about which nobody has decided in time, or that were too many.
     pub expired_total: u64,
-    /// What somebody was interested in, and nobody could read: no JSON, no message, or too long.
+    /// What nobody could read, where somebody was interested: no JSON, no message, too long, or to be read in
+    /// two ways.
     pub unreadable_total: u64,
     /// Requests of servers that were left out of responses in which there must not be any (S25).
     pub dropped_total: u64,

@@ -13,12 +13,16 @@ use crate::{
 ///
 /// A call of another tool gets an error of code −31403, whether there is such a tool or not, and a
 /// `tools/list` is answered without it. Names may end with a star, which stands for whatever follows. Where
-/// nothing is allowed, servers do not say that they have tools.
+/// nothing is allowed, servers do not say that they have tools. A call without an id is refused whatever it
+/// calls: nobody waits for its result, and a server may run it nevertheless.
 ///
 /// See the [module docs](crate::intercept).
 #[derive(Clone)]
+#[must_use]
 pub struct ToolFilter {
     rule: Rule,
+    /// There is no tool that is allowed.
+    hides_all: bool,
     interest: Interest,
     denial: Denial,
 }
@@ -59,21 +63,28 @@ impl ToolFilter {
     }
 
     /// Refuses calls with this instead.
-    #[must_use]
     pub fn with_denial(mut self, denial: impl Into<Denial>) -> Self {
         self.denial = denial.into();
         self
     }
 
     fn new(rule: Rule) -> Self {
-        let mut interest = Interest::exchanges("tools/list").or(&Interest::requests("tools/call"));
-        if matches!(&rule, Rule::Allow(names) if names.is_empty()) {
+        let mut interest = Interest::exchanges("tools/list")
+            .or(&Interest::requests("tools/call"))
+            .add(Direction::ToServer, Kind::Notification, "tools/call");
+        let hides_all = match &rule {
+            Rule::Allow(names) => names.is_empty(),
+            Rule::Deny(names) => names.iter().any(Pattern::is_any),
+            Rule::By(_) => false,
+        };
+        if hides_all {
             interest = interest
                 .or(&Interest::responses("initialize"))
                 .or(&Interest::responses("server/discover"));
         }
         Self {
             rule,
+            hides_all,
             interest,
             denial: ErrorObject::new(code::FORBIDDEN, "the tool is not allowed").into(),
         }
@@ -99,8 +110,7 @@ impl ToolFilter {
     /// What clients are shown of a list, or of what a server can do.
     fn judge_result(&self, cx: &Context, message: &Message) -> Result<Verdict, super::EditError> {
         let mut edit = message.edit();
-        let hides_all = matches!(&self.rule, Rule::Allow(names) if names.is_empty());
-        if hides_all {
+        if self.hides_all {
             edit.remove("/result/capabilities/tools")?;
         }
         let is_shown = |tool: &str| {
@@ -154,6 +164,11 @@ impl Interceptor for ToolFilter {
                 if envelope.method().as_deref() == Some("tools/call") =>
             {
                 self.judge_call(cx, &envelope).into()
+            }
+            (Direction::ToServer, Kind::Notification)
+                if envelope.method().as_deref() == Some("tools/call") =>
+            {
+                Verdict::Refuse(self.denial.clone()).into()
             }
             (Direction::ToClient, Kind::Response) => {
                 let judged = self.judge_result(cx, message);

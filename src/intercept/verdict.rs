@@ -11,8 +11,8 @@ use crate::jsonrpc::{ErrorObject, code};
 pub enum Verdict {
     /// It goes on as it is.
     Continue,
-    /// This JSON text goes on in its place. It has to be a message of the same kind, method and id, or the
-    /// interceptor has failed. An [`Edit`](super::Edit) makes one.
+    /// This JSON text goes on in its place. It has to be a message of the same kind, method, id and revision
+    /// (`_meta`), or the interceptor has failed. An [`Edit`](super::Edit) makes one.
     Replace(Bytes),
     /// It does not go on, and whoever waits for an answer is told why.
     Refuse(Denial),

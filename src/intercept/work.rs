@@ -1,14 +1,11 @@
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
 
 use super::{
-    Context, Decision, Denial, Direction, Interest, Links, Message, Pause, Verdict,
-    failure::Failure,
+    Context, Decision, Denial, Direction, Interest, Links, Message, Options, Pause, Verdict,
+    failure::{Failure, caught},
     interest::Sorts,
     layer::Shared,
     pause::{Decided, Ticket},
@@ -35,6 +32,26 @@ pub(super) struct Answered {
     pub(super) status: StatusCode,
     /// Of the error, if it is one.
     pub(super) code: Option<i32>,
+}
+
+impl Answered {
+    /// By an error of ours, because an interceptor has failed.
+    pub(super) const fn failed() -> Self {
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            code: Some(code::INTERNAL_ERROR),
+        }
+    }
+
+    /// Of two in a batch, what there is to say of both: the worse, or else the first that is an error.
+    pub(super) fn or(self, other: Self) -> Self {
+        let is_worse = other.status > self.status;
+        if is_worse || self.code.is_none() {
+            other
+        } else {
+            self
+        }
+    }
 }
 
 /// What became of a message.
@@ -127,22 +144,21 @@ impl<L: Links> Shared<L> {
     pub(super) fn advance(&self, work: &mut Work) -> Progress<L::Future> {
         let links = &*self.links;
         while let Some(at) = work.turn(links.count()) {
-            if !work.is_in(&links.interest(at)) {
-                continue;
-            }
-            // A panic is one interceptor's, and nobody else's (C48). What it may have left half done is
-            // its own.
-            let asked = AssertUnwindSafe(|| links.intercept(at, &work.cx, &work.message));
-            let judged = match catch_unwind(asked) {
-                Ok(Decision::Now(judgement)) => judgement.map_err(Failure::Error),
-                Ok(Decision::Later(future)) => {
+            let asked = caught(|| {
+                let is_in = work.is_in(&links.interest(at));
+                is_in.then(|| links.intercept(at, &work.cx, &work.message))
+            });
+            let judged = match asked {
+                Ok(None) => continue,
+                Ok(Some(Decision::Now(judgement))) => judgement.map_err(Failure::Error),
+                Ok(Some(Decision::Later(future))) => {
                     return Progress::Asked {
                         at,
                         future,
-                        timeout: links.options(at).timeout(),
+                        timeout: self.options(at).timeout(),
                     };
                 }
-                Err(_) => Err(Failure::Panicked),
+                Err(panicked) => Err(panicked),
             };
             if let Ok(Verdict::Continue) = judged {
                 continue;
@@ -208,18 +224,27 @@ impl<L: Links> Shared<L> {
             Ok(Verdict::Respond(result)) => self.responded(work, at, &result),
             Ok(Verdict::Delay(time)) => Next::Delayed(time),
             Ok(Verdict::Pause(pause)) => self.paused(work, at, pause),
-            Err(failure) => self.failed(work, at, &failure),
+            Err(failure) => self.failed(work, at, failure),
         }
+    }
+
+    /// Whoever panics here has not said that anything may pass.
+    fn options(&self, at: usize) -> Options {
+        caught(|| self.links.options(at)).unwrap_or_default()
+    }
+
+    fn name(&self, at: usize) -> &str {
+        caught(|| self.links.name(at)).unwrap_or("?")
     }
 
     fn replaced(&self, work: &mut Work, at: usize, text: Bytes) -> Next {
         if text.len() > self.config.max_message_bytes {
-            return self.failed(work, at, &Failure::TooLarge);
+            return self.failed(work, at, Failure::TooLarge);
         }
         let new = Message::read_in_place_of(&work.message, text);
         let new = new.filter(|new| work.message.may_become(new));
         let Some(new) = new else {
-            return self.failed(work, at, &Failure::OtherMessage);
+            return self.failed(work, at, Failure::OtherMessage);
         };
         self.state.tally.replaced.add();
         work.replace(new);
@@ -229,7 +254,7 @@ impl<L: Links> Shared<L> {
     fn refused(&self, work: &mut Work, at: usize, denial: &Denial) -> Next {
         self.state.tally.refused.add();
         tracing::debug!(
-            interceptor = self.links.name(at),
+            interceptor = self.name(at),
             message = ?work.message,
             "refusing a message"
         );
@@ -279,13 +304,13 @@ impl<L: Links> Shared<L> {
         }
         if kind == Kind::Request && !is_to_server {
             // There is no way back to the server from here.
-            return self.failed(work, at, &Failure::NoWayBack);
+            return self.failed(work, at, Failure::NoWayBack);
         }
         if result.len() > self.config.max_message_bytes {
-            return self.failed(work, at, &Failure::TooLarge);
+            return self.failed(work, at, Failure::TooLarge);
         }
         let Some(answer) = synthetic::result(&work.cx, &work.message, result) else {
-            return self.failed(work, at, &Failure::OtherMessage);
+            return self.failed(work, at, Failure::OtherMessage);
         };
         self.state.tally.responded.add();
         if kind == Kind::Request {
@@ -302,7 +327,7 @@ impl<L: Links> Shared<L> {
 
     fn paused(&self, work: &mut Work, at: usize, pause: Pause) -> Next {
         let State { pauses, tally, .. } = &*self.state;
-        match pauses.hold(&work.cx, &work.message, pause, self.config.max_held) {
+        match pauses.hold(&work.cx, &work.message, pause, &self.config.bounds()) {
             Some(ticket) => {
                 tally.paused.add();
                 Next::Held(ticket, pause)
@@ -323,12 +348,15 @@ impl<L: Links> Shared<L> {
         self.refused(work, at, &error.into())
     }
 
-    fn failed(&self, work: &mut Work, at: usize, failure: &Failure) -> Next {
+    fn failed(&self, work: &mut Work, at: usize, failure: Failure) -> Next {
         self.state.tally.failed.add();
-        let passes = self.links.options(at).passes_on_failure();
+        let passes = self.options(at).passes_on_failure();
+        // An error is an interceptor's, and may panic when it is asked or dropped. What it says may be what
+        // somebody sent: as a text it is shown with escapes.
+        let text = caught(move || failure.to_string());
         tracing::warn!(
-            interceptor = self.links.name(at),
-            %failure,
+            interceptor = self.name(at),
+            failure = text.as_deref().unwrap_or("its error panicked"),
             passes,
             "an interceptor has failed"
         );
@@ -337,12 +365,8 @@ impl<L: Links> Shared<L> {
         }
         // The client is told nothing of what is wrong here (SEC-11).
         let error = ErrorObject::new(code::INTERNAL_ERROR, "internal error");
-        let status = StatusCode::INTERNAL_SERVER_ERROR;
-        let answered = Answered {
-            status,
-            code: Some(error.code()),
-        };
-        self.deny(work, at, &error.into(), answered, status)
+        let answered = Answered::failed();
+        self.deny(work, at, &error.into(), answered, answered.status)
     }
 }
 

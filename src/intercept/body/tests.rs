@@ -30,9 +30,8 @@ fn inspected_as(framing: Framing, body: MockBody) -> ResponseBody<MockBody> {
             links: Arc::new(links),
             config: Config {
                 max_message_bytes: 1000,
-                refuses_unreadable: false,
-                max_held: 1,
                 keep_alive: None,
+                ..Config::DEFAULT
             },
             state: Arc::default(),
         };
