@@ -9,7 +9,7 @@ use intercept_support::{
     post,
 };
 use shadowcat::{
-    intercept::{InterceptLayer, Interest, Verdict, sync_fn},
+    intercept::{Direction, InterceptLayer, Interest, Verdict, sync_fn},
     jsonrpc::Kind,
 };
 
@@ -87,21 +87,22 @@ async fn redacted_response_with_nulls_keeps_all_its_other_bytes() {
     let had = ask(&layer, &Server::stream(&events(&[&marked])), post(CALL)).await;
     assert_eq!(data(&had.body), [text.replace("s3cret", "[redacted]")]);
     // What takes its place may be no worse than it was.
-    let worse = sync_fn(Interest::responses("*"), |_, message| {
-        let text = message
-            .as_str()
-            .replace(r#""method":null"#, r#""method":"x""#);
-        Verdict::Replace(text.into())
-    });
-    let layer = InterceptLayer::new(worse);
-    for reply in [SECRET, text] {
-        let had = ask(&layer, &Server::json(reply), post(CALL)).await;
-        assert_eq!(
-            had.body.contains("internal error"),
-            reply == text,
-            "{}",
-            had.body
-        );
+    let bare = r#"{"jsonrpc":"2.0","id":7}"#;
+    for (reply, new) in [
+        (SECRET, SECRET.replace("}}", r#"},"error":null}"#)),
+        (text, text.replace(r#""method":null"#, r#""method":"x""#)),
+        (text, bare.to_owned()),
+    ] {
+        let worse = sync_fn(Interest::responses("*"), move |_, _| {
+            Verdict::Replace(new.clone().into())
+        });
+        let had = ask(
+            &InterceptLayer::new(worse),
+            &Server::json(reply),
+            post(CALL),
+        )
+        .await;
+        assert!(had.body.contains("internal error"), "{}", had.body);
     }
 }
 
@@ -135,11 +136,7 @@ async fn call_with_an_empty_result_is_judged_as_a_call() {
     assert!(seen.take().len() == 1, "the request alone");
     // Those who want only one of the two judge it as that.
     let calls = sync_fn(
-        Interest::none().add(
-            shadowcat::intercept::Direction::ToClient,
-            Kind::Notification,
-            "notifications/*",
-        ),
+        Interest::none().add(Direction::ToClient, Kind::Notification, "notifications/*"),
         |_, _| Verdict::refuse("no"),
     );
     let layer = InterceptLayer::new(calls);
@@ -165,6 +162,12 @@ async fn s22_what_nobody_takes_for_a_response_passes() {
         let had = ask(&layer, &Server::json(text), post(CALL)).await;
         assert_eq!(had.body, text);
     }
+    // Nor does anybody want responses who does not say so.
+    let calls = Interest::none().add(Direction::ToClient, Kind::Notification, "*");
+    let calls = InterceptLayer::new(sync_fn(calls, |_, _| Verdict::Continue));
+    let stream = events(&[&SECRET.replace("}}", "},\"n\":NaN}"), SECRET]);
+    let had = ask(&calls, &Server::stream(&stream), post(CALL)).await;
+    assert_eq!(had.body, stream);
     // It hides nothing that comes after it.
     for between in ["\n", " x ", "\u{feff}", "7\n", "{]"] {
         let reply = format!("{{}}{between}{SECRET}");
@@ -244,6 +247,8 @@ async fn reply_of_which_nothing_is_left_is_an_error_for_whoever_waits() {
         let had = ask(&layer, &Server::json(&reply).cut(len), post(CALL)).await;
         assert_eq!(had.body, format!("\n{RESULT}"));
     }
+    let had = ask(&layer, &Server::json(&format!("7 {LOG}")), post(CALL)).await;
+    assert_eq!(had.body, "7 ");
     for reply in ["", " ", "7"] {
         let had = ask(&layer, &Server::json(reply), post(CALL)).await;
         assert_eq!(had.body, reply);

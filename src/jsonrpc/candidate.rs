@@ -71,6 +71,7 @@ mod tests {
             ("{\"method\":\"x\",\"re\u{17f}ult\":1}", true),
             (r#"{"method":"x"}{"result":1}"#, true),
             (r#"{"method":NaN,"result":1}"#, true),
+            (r#"{"method":1"#, true),
             ("[]", true),
             ("\u{feff}{\"result\":1}", true),
             ("7", true),
