@@ -1,5 +1,5 @@
 use super::{
-    Charge, LimiterStats, Rejection, RejectionKind,
+    Charge, LimiterStats, Quota, Rejection, RejectionKind,
     account::{Account, Limits, Open},
 };
 
@@ -21,12 +21,12 @@ pub(super) struct Debt {
     pub(super) resumes: u64,
 }
 
-/// Who has spent something of it within a window, and perhaps others: a bit is for many keys. What they
-/// have spent before that is back.
+/// How much each has spent of it within a window, and perhaps others: a number is for many keys. What
+/// they have spent before that is back.
 struct Sharers {
-    bits: [u64; Self::WORDS],
+    units: [u32; Self::CELLS],
     /// Those of the window before.
-    earlier: [u64; Self::WORDS],
+    earlier: [u32; Self::CELLS],
     /// When the window ends.
     until: u64,
 }
@@ -50,7 +50,8 @@ impl Overflow {
         match &charged {
             Ok(_) => {
                 self.allowed += 1;
-                self.sharers.add(key, now, limits.window_nanos());
+                let cost = charge.cost();
+                self.sharers.add(key, cost, now, limits.window_nanos());
             }
             Err(rejection) if rejection.kind() == RejectionKind::OverQuota => self.over_quota += 1,
             Err(_) => {}
@@ -58,13 +59,19 @@ impl Overflow {
         charged
     }
 
-    /// What a key owes that is to have an account of its own: all that is owed, if it has a part in it,
-    /// so that nobody has two bursts.
-    pub(super) fn debt_of(&self, key: u64) -> Debt {
-        if self.sharers.have(key) {
-            self.debt
-        } else {
-            Debt::default()
+    /// What a key owes that is to have an account of its own, so that nobody has two bursts: its part in
+    /// what is owed. A part that others have spent is small, or a burst of many units would keep all that
+    /// are new out of their accounts.
+    pub(super) fn debt_of(&self, key: u64, now: u64, limits: &Limits) -> Debt {
+        let units = self.sharers.spent(key);
+        if units == 0 {
+            return Debt::default();
+        }
+        let part =
+            |whole_at: u64, quota: &Quota| whole_at.min(now.saturating_add(quota.nanos_of(units)));
+        Debt {
+            requests: part(self.debt.requests, &limits.requests),
+            resumes: part(self.debt.resumes, &limits.resumes),
         }
     }
 
@@ -82,39 +89,75 @@ impl Overflow {
 }
 
 impl Sharers {
-    /// In all a kibibyte: few are let in where all share the quota of one.
-    const WORDS: usize = 64;
+    /// In all eight kibibytes.
+    const CELLS: usize = 1024;
 
-    fn add(&mut self, key: u64, now: u64, window: u64) {
+    fn add(&mut self, key: u64, units: u32, now: u64, window: u64) {
         if now >= self.until {
             let is_next = now - self.until < window;
-            let bits = std::mem::replace(&mut self.bits, [0; Self::WORDS]);
-            self.earlier = if is_next { bits } else { [0; Self::WORDS] };
+            let units = std::mem::replace(&mut self.units, [0; Self::CELLS]);
+            self.earlier = if is_next { units } else { [0; Self::CELLS] };
             self.until = now + window;
         }
-        let (word, bit) = Self::place(key);
-        self.bits[word] |= bit;
+        let cell = &mut self.units[Self::cell(key)];
+        *cell = cell.saturating_add(units);
     }
 
-    fn have(&self, key: u64) -> bool {
-        let (word, bit) = Self::place(key);
-        (self.bits[word] | self.earlier[word]) & bit != 0
+    fn spent(&self, key: u64) -> u32 {
+        let cell = Self::cell(key);
+        self.units[cell].saturating_add(self.earlier[cell])
     }
 
     /// By bits that have little to do with the buckets of the key, or all that come to one of those
     /// would have the same.
-    const fn place(key: u64) -> (usize, u64) {
-        let bits = key as usize;
-        (bits / 64 % Self::WORDS, 1 << (bits % 64))
+    const fn cell(key: u64) -> usize {
+        key as usize % Self::CELLS
     }
 }
 
 impl Default for Sharers {
     fn default() -> Self {
         Self {
-            bits: [0; Self::WORDS],
-            earlier: [0; Self::WORDS],
+            units: [0; Self::CELLS],
+            earlier: [0; Self::CELLS],
             until: 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn key_owes_what_it_has_spent_itself_and_little_of_what_others_have() {
+        let limits = Limits {
+            requests: Quota::per(Duration::from_secs(3_600), 1_000).expect("a quota"),
+            resumes: Quota::UNLIMITED,
+            has_resumes: false,
+            max_streams: None,
+        };
+        let mut overflow = Overflow::default();
+        let unit = limits.requests.nanos_of(1);
+        for key in 1..=900 {
+            let charged = overflow.charge(key, Charge::new(1), 0, &limits);
+            assert!(charged.is_ok(), "{key}");
+        }
+        assert!(overflow.charge(1, Charge::new(90), 0, &limits).is_ok());
+        // Refused, and so it has spent nothing.
+        assert!(overflow.charge(950, Charge::new(90), 0, &limits).is_err());
+        let owed = |key: u64| overflow.debt_of(key, 0, &limits).requests;
+        assert_eq!(owed(1), 91 * unit);
+        assert_eq!(owed(2), unit);
+        assert_eq!(owed(950), 0);
+        // By chance in the same place as the second.
+        assert_eq!(owed(2 + Sharers::CELLS as u64), unit);
+        // Never more than all together.
+        assert_eq!(
+            overflow.debt_of(1, 989 * unit, &limits).requests,
+            990 * unit
+        );
     }
 }

@@ -120,6 +120,11 @@ impl Quota {
         self.interval * self.burst as u64
     }
 
+    /// The time until so many units are back.
+    pub(super) const fn nanos_of(&self, units: u32) -> u64 {
+        self.interval.saturating_mul(units as u64)
+    }
+
     /// Spends `cost` units of a key, by the generic cell rate algorithm: all that is kept of the key is
     /// when its units will all be back. All times are nanoseconds of one clock.
     ///
@@ -130,8 +135,9 @@ impl Quota {
     #[inline]
     pub(super) fn spend(&self, whole_at: u64, now: u64, cost: u32) -> Result<u64, u64> {
         let spent = whole_at.max(now) + u64::from(cost) * self.interval;
-        // What is free never waits, not even for a clock that went back.
-        if cost == 0 {
+        // What is free, or has no limit, never waits: not for a clock that went back, nor for whoever has
+        // looked at it earlier and came later.
+        if cost == 0 || self.is_unlimited() {
             return Ok(spent);
         }
         let limit = now + self.window_nanos();
@@ -294,6 +300,8 @@ mod tests {
     fn what_is_unlimited_never_says_no() {
         let quota = Quota::UNLIMITED;
         assert_eq!(quota.spend(0, 5, u32::MAX), Ok(5));
+        // Somebody else has been here since the clock was read.
+        assert_eq!(quota.spend(6, 5, 1), Ok(6));
         assert_eq!(quota.left(Duration::ZERO), u32::MAX);
         assert_eq!(format!("{quota:?}"), "Quota(unlimited)");
     }

@@ -190,7 +190,7 @@ impl Table {
         if self.overflow_whole_at.load(Relaxed) <= now {
             return Debt::default();
         }
-        self.overflow().debt_of(id.0)
+        self.overflow().debt_of(id.0, now, &self.limits)
     }
 
     fn tell_full(&self, now: u64) {
