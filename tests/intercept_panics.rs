@@ -10,17 +10,17 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, panic_any},
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Once,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     task::{Context as TaskContext, Poll},
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 use http_body::{Body, Frame};
 use intercept_support::{
-    CALL, LOG, Live, NOTE, RESULT, Server, all, ask, back, events, identity, post, requests,
+    CALL, Inner, LOG, Live, NOTE, RESULT, Server, ask, back, events, get, identity, post,
 };
 use shadowcat::intercept::{
     BodyErrorKind, Chain, Context, Decision, InterceptError, InterceptLayer, Interceptor, Interest,
@@ -90,10 +90,24 @@ impl Interceptor for Panics {
     }
 }
 
+/// A name is asked for only if somebody logs it. For all tests, or the first of them may have it that nobody
+/// does.
+fn log() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(std::io::sink)
+            .finish();
+        tracing::subscriber::set_global_default(subscriber).expect("the only one");
+    });
+}
+
 const ERROR: &str = r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32603,"message":"internal error","data":{"source":"shadowcat"}}}"#;
 
 #[tokio::test(start_paused = true)]
 async fn c48_panic_in_any_method_refuses_the_message_and_no_more() {
+    log();
     for place in [In::Interest, In::Options, In::Name, In::Error, In::Payload] {
         let layer = InterceptLayer::new((identity(), Panics(place)));
         let server = Server::json(RESULT);
@@ -132,6 +146,7 @@ impl Interceptor for PanicsBack {
 
 #[tokio::test]
 async fn c48_panic_in_interest_loses_no_event() {
+    log();
     let layer = InterceptLayer::new(PanicsBack {
         asked: AtomicUsize::new(0),
     });
@@ -144,6 +159,7 @@ async fn c48_panic_in_interest_loses_no_event() {
 /// Whoever gives up a request or a stream gets no panic of what was waiting there.
 #[tokio::test(start_paused = true)]
 async fn c48_panic_of_a_future_that_is_dropped_hits_nobody() {
+    log();
     let dropped = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&dropped);
     let waiting = move || {
@@ -171,14 +187,8 @@ async fn c48_panic_of_a_future_that_is_dropped_hits_nobody() {
     let chain = Chain::new().add_interceptor(waiting());
     let layer = InterceptLayer::new(chain);
     let (live, say) = Live::new("text/event-stream");
-    let Ok(response) = assert_ready!(
-        spawn(layer.layer(live).call({
-            let mut get = intercept_support::get();
-            get.headers_mut().clear();
-            get
-        }))
-        .poll()
-    );
+    // Of a request with no message, so that nobody waits before the response is there.
+    let Ok(response) = assert_ready!(spawn(layer.layer(live).call(get())).poll());
     let mut body = spawn(response.into_body());
     say.send(events(&[LOG]).into()).expect("it is read");
     assert_pending!(body.enter(|cx, body| body.poll_frame(cx)));
@@ -210,8 +220,8 @@ impl Body for Panicking {
 /// Whoever catches a panic and polls again is told that something is lost: never of a clean end.
 #[tokio::test]
 async fn c48_body_that_has_panicked_does_not_end_cleanly() {
-    let inner = service_fn(async |_: Request<_>| {
-        let _: Request<http_body_util::Full<Bytes>>;
+    log();
+    let inner = service_fn(async |_: Inner| {
         let response = Response::builder().header("content-type", "text/event-stream");
         Ok::<_, Infallible>(response.body(Panicking(0)).expect("valid"))
     });
@@ -228,8 +238,8 @@ async fn c48_body_that_has_panicked_does_not_end_cleanly() {
 }
 
 /// What an interceptor leaves for later is somebody's too: it may look at the exchange while it is cloned.
-#[tokio::test]
-async fn values_of_an_exchange_are_cloned_with_nothing_locked() {
+#[test]
+fn values_of_an_exchange_are_cloned_with_nothing_locked() {
     struct Curious(Context);
 
     impl Clone for Curious {
@@ -249,13 +259,4 @@ async fn values_of_an_exchange_are_cloned_with_nothing_locked() {
     std::thread::spawn(move || sender.send(cx.get::<Curious>().is_some()));
     let is_there = done.recv_timeout(std::time::Duration::from_secs(10));
     assert_eq!(is_there, Ok(true), "it waits for itself");
-    // Others are not hindered by what one has left.
-    let layer = InterceptLayer::new((
-        requests(|_, _| Verdict::Continue),
-        all(|_, _| Verdict::Continue),
-    ));
-    assert_eq!(
-        ask(&layer, &Server::json(RESULT), post(CALL)).await.status,
-        200
-    );
 }

@@ -109,7 +109,10 @@ async fn deadline_decides_if_nobody_does() {
         let layer = holding(pause, &Seen::default());
         let server = Server::json(RESULT);
         let start = tokio::time::Instant::now();
-        let Ok(response) = layer.layer(server.clone()).oneshot(post(CALL)).await;
+        let call = layer.layer(server.clone()).oneshot(post(CALL));
+        let Ok(response) = tokio::time::timeout(2 * deadline, call)
+            .await
+            .expect("in time");
         assert_eq!(start.elapsed(), deadline);
         assert_eq!(response.status(), 200);
         let body = response

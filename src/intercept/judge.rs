@@ -142,16 +142,17 @@ impl<F: Future<Output = Judgement>> Judge<F> {
                     shared.advance(work)
                 }
                 WaitProj::Held { ticket, pause } => {
-                    let pause = *pause;
-                    let decided = match ticket.poll(cx) {
-                        Poll::Ready(decided) => decided,
-                        Poll::Pending => {
-                            let Some(over) = ticket.over() else {
-                                return Poll::Pending;
-                            };
-                            ready!(deadline.poll_until(over, cx));
-                            ticket.close()
+                    let (pause, mut deadline) = (*pause, deadline);
+                    let decided = loop {
+                        if let Poll::Ready(decided) = ticket.poll(cx) {
+                            break decided;
                         }
+                        let Some(over) = ticket.over() else {
+                            return Poll::Pending;
+                        };
+                        // Then it knows, and what was decided in the meantime counts.
+                        ready!(deadline.as_mut().poll_until(over, cx));
+                        deadline.as_mut().clear();
                     };
                     match decided {
                         Some(decided) => shared.released(work, decided),

@@ -313,24 +313,18 @@ impl Ticket {
                 None => Poll::Ready(table.decided.remove(&self.number)),
             })
     }
-
-    /// Waits no longer. What was decided in the meantime counts, and nothing after that.
-    pub(super) fn close(&self) -> Option<Decided> {
-        let (held, decided) = self.pauses.with(|table, _| {
-            let held = table.remove(self.number);
-            (held, table.decided.remove(&self.number))
-        });
-        // Its waker is that of whoever closes it.
-        if held.is_some() {
-            self.pauses.changed.notify_waiters();
-        }
-        decided
-    }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.close();
+        let (held, _decided) = self.pauses.with(|table, _| {
+            let held = table.remove(self.number);
+            (held, table.decided.remove(&self.number))
+        });
+        // Its waker is that of whoever gives it up.
+        if held.is_some() {
+            self.pauses.changed.notify_waiters();
+        }
     }
 }
 
@@ -357,19 +351,22 @@ mod tests {
         ticket.expect("there is room")
     }
 
-    /// Between the last poll and the end of the wait, somebody on another thread decides.
-    #[test]
-    fn decision_that_races_the_end_of_the_wait_counts_and_none_after_it() {
+    #[tokio::test(start_paused = true)]
+    async fn decision_counts_once_and_never_after_the_deadline() {
+        let minute = Duration::from_secs(60);
         let pauses = Arc::default();
-        let ticket = held(&pauses, Duration::from_secs(60));
+        let ticket = held(&pauses, minute);
         let mut cx = TaskContext::from_waker(Waker::noop());
         assert!(ticket.poll(&mut cx).is_pending());
         assert!(pauses.decide(0, Decided::Release));
         assert!(!pauses.decide(0, Decided::Release), "once");
-        assert!(matches!(ticket.close(), Some(Decided::Release)));
-        let ticket = held(&pauses, Duration::from_secs(60));
-        assert!(ticket.close().is_none());
-        assert!(!pauses.decide(1, Decided::Release), "it has gone on");
+        tokio::time::advance(minute).await;
+        let decided = ticket.poll(&mut cx);
+        assert!(matches!(decided, Poll::Ready(Some(Decided::Release))));
+        assert!(!pauses.decide(0, Decided::Release), "it has gone on");
+        let ticket = held(&pauses, minute);
+        tokio::time::advance(minute).await;
+        assert!(!pauses.decide(1, Decided::Release), "too late");
         assert!(matches!(ticket.poll(&mut cx), Poll::Ready(None)));
     }
 
