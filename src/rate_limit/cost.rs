@@ -228,8 +228,8 @@ fn listens(message: &Envelope<'_>) -> bool {
         .is_some_and(|method| *method == *b"subscriptions/listen")
 }
 
-/// Whether a DELETE ends a session, as far as somebody outside has found out: what only says so itself
-/// may be a guess, and guesses are counted (B08).
+/// Whether a DELETE is to end a session of MCP, as far as somebody outside has found out. Its id may
+/// still be a guess: those are counted further out (B08).
 fn ends_session<B>(request: &Request<B>) -> bool {
     let era = Era::of(request.extensions());
     let has_sessions = era.is_some_and(Era::has_sessions);

@@ -33,8 +33,8 @@ pub trait Limiter {
         false
     }
 
-    /// Whether it counts what is open. Then it has to be known of each message whether it keeps
-    /// anything open. Asked when the layer is made.
+    /// Whether it counts what is open, as by default. Then it has to be known of each message whether it
+    /// keeps anything open, and a POST of MCP that nobody has read gets 500. Asked when the layer is made.
     fn counts_open(&self) -> bool {
         true
     }

@@ -76,6 +76,10 @@ impl<C> LocalLimiter<C> {
     /// back there are at most twice `max` open in all, and nothing new is let in while there are. Only
     /// whoever comes back may be one more: all streams of a client can do so one by one, as each ends
     /// the one in whose place it comes.
+    ///
+    /// Keys that there is no room for have these numbers together, see
+    /// [Memory](crate::rate_limit#memory). What one of them has open there is not counted with what it
+    /// opens once it has a place of its own.
     #[must_use]
     pub fn with_max_streams(self, max: NonZeroU16) -> Self {
         self.change(|limits| limits.max_streams = Some(max))
@@ -95,8 +99,11 @@ impl<C> LocalLimiter<C> {
         })
     }
 
-    /// Tells at least `max` keys apart, and twice as many if it can. They take 73 bytes each, all at
-    /// once, when a layer makes a service.
+    /// Tells `max` keys apart, and up to twice as many if it can. They take 73 bytes each, all at once,
+    /// when a layer makes a service.
+    ///
+    /// A key that was used more than once keeps its place for a minute, or until all its units are back,
+    /// so that those of the last minute count among the `max`.
     ///
     /// A key that has all its units and nothing open may be forgotten when there is no other room for a
     /// new one. If there is no such key either, new keys share one account, with the quota of one, until

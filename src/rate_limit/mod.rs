@@ -100,8 +100,8 @@
 //!
 //! Nothing is charged for what somebody waits for who holds what the key would have to wait for (RL-4):
 //! responses to the server's requests, `notifications/cancelled` and `notifications/initialized`; a DELETE
-//! of a session, where a layer outside has found out that it is of MCP, so that what only guesses an id is
-//! counted; and a preflight. *Exempt* means without any limit, of their number and of how many are under
+//! that names a session, inside of a `MessageLayer`; and a preflight. Whether there is such a session is
+//! for the layers inside to say, so count those who guess outside of it (B08). *Exempt* means without any limit, of their number and of how many are under
 //! way at once, and `exempt_total` counts them. Who may not be trusted with that is bounded by another
 //! layer outside of the `MessageLayer`, where all of these are requests like others; and by a limit of
 //! connections.
@@ -128,16 +128,16 @@
 //! would have to wait for the end of that call.
 //!
 //! [`ByPeer`] also belongs outermost, with a generous quota and no limit of streams, to keep those away
-//! who are still to be verified, and who guess tokens or the ids of sessions (B08). Several layers in one stack each count for
-//! themselves; [name](RateLimitLayer::with_name) them.
+//! who are still to be verified, and who guess tokens or the ids of sessions (B08). Several layers in one
+//! stack each count for themselves; [name](RateLimitLayer::with_name) them.
 //!
 //! # Memory
 //!
 //! The [`LocalLimiter`] tells [100,000 keys](LocalLimiter::DEFAULT_MAX_KEYS) apart, in 7 MiB, whatever
 //! comes. A key that has all its units and nothing open is as good as forgotten, and may be if somebody
 //! else needs its place. Where there is none, new keys share one account until there is room; those that
-//! are there notice nothing. A key that gets a place of its own owes there what is owed on that account,
-//! if it has had a part in it. So no key gets new units by making the table forget it (R05). There is
+//! are there notice nothing. A key that gets a place of its own owes there what it has spent of that
+//! account, and little of what others have. So no key gets new units by making the table forget it (R05). There is
 //! nothing to clean up, and no task that does.
 //!
 //! A flood of made-up keys takes nothing from a key that is in debt, or has something open. Nor does it
@@ -146,9 +146,9 @@
 //! table, and those that were used last before others (R04). What a flood can do:
 //!
 //! - Keep those away who are new. Each key that it makes up has a place until its units are back, so that
-//!   the default table is full at 200,000 requests per second if a unit takes a second, and at 56 if it
-//!   takes an hour. At two and a half times as many, three of ten new keys still find a place; the others
-//!   share one quota with the flood.
+//!   the default table, which has room for 200,000, is full at as many requests per second if a unit takes
+//!   a second, and at 56 if it takes an hour. It takes fewer if each of them comes twice, because it then
+//!   has its place for a minute at least. Those who find none share one quota with the flood.
 //! - Push out a key that is whole just now, if each of its own comes twice. With as many keys as the table
 //!   is for, between two requests of that one, it does so once in ten times, and with three times as many
 //!   nearly always: with the default table these are 200,000 and 600,000 requests.
